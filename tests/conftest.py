@@ -1,0 +1,25 @@
+"""Fixtures shared by all tests: where the shared data lie, and small phantoms."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared data and weights, named by UNETR_SHARED; skips where absent."""
+    folder = Path(os.environ.get("UNETR_SHARED", REPOSITORY.parent / "shared")).resolve()
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no shared data at {folder.name}: set UNETR_SHARED to their folder")
+    return folder

@@ -1,0 +1,1 @@
+"""3D medical image segmentation with transformer networks."""

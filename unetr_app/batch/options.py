@@ -1,0 +1,53 @@
+"""BatchOptions: what a user decides about a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from unetr_app.errors import InvalidRequest
+
+MOST_JOBS = 64
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """What a user decides about a batch, apart from inputs, bundle and output folder.
+
+    Args:
+        labels: Values of the labels to keep; empty keeps all.
+        split_labels: Write a binary mask for each label too.
+        preview: Draw a picture of each case.
+        force: Accept images far outside what the bundle was trained on.
+        overwrite: Redo cases that are already done.
+        jobs: How many cases are read ahead, and how many are written, while the network runs;
+            0 works strictly one after another and needs the least memory.
+        debug: Keep the details of unexpected errors in ``debug.log`` in the output folder.
+
+    Raises:
+        InvalidRequest: If ``jobs`` is not 0 to 64.
+    """
+
+    labels: tuple[int, ...] = ()
+    split_labels: bool = False
+    preview: bool = True
+    force: bool = False
+    overwrite: bool = False
+    jobs: int = 1
+    debug: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(sorted(set(self.labels))))
+        if not 0 <= self.jobs <= MOST_JOBS:
+            raise InvalidRequest(
+                f"jobs is {self.jobs}", cure=f"Give a number from 0 to {MOST_JOBS}."
+            )
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The options that decide what the outputs are; a change of them redoes a case."""
+        return {
+            "labels": list(self.labels) or "all",
+            "split_labels": self.split_labels,
+            "preview": self.preview,
+        }

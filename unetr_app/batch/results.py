@@ -1,0 +1,104 @@
+"""The files that one case leaves: label map, measurements, picture."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unetr_app.batch.fingerprint import Recipe
+from unetr_app.batch.folder import LABEL_MAP, MEASUREMENTS, PREVIEW, SPLIT_LABELS
+from unetr_app.batch.options import BatchOptions
+from unetr_app.errors import UnwritableOutput
+from unetr_app.evaluation.measurements import measure
+from unetr_app.io import write_segmentation
+from unetr_app.io.atomic import write_json
+from unetr_app.labels import Label, LabelSet
+from unetr_app.notice import RESEARCH_NOTICE
+from unetr_app.volume import Segmentation, Volume
+
+
+def write_results(
+    volume: Volume,
+    segmentation: Segmentation,
+    *,
+    case_id: str,
+    folder: Path,
+    recipe: Recipe,
+    options: BatchOptions,
+) -> list[str]:
+    """Write the results of a case into a folder of their own.
+
+    Args:
+        volume: What was segmented.
+        segmentation: On the volume's grid.
+        case_id: Kept in the measurements.
+        folder: Made where it is missing.
+        recipe: Its bundle is kept in the measurements.
+        options: Which files are wanted.
+
+    Returns:
+        Warnings about what could be left out, such as the picture.
+
+    Raises:
+        UnwritableOutput: If a file cannot be written whole.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not segmentation.is_overlapping:
+        write_segmentation(segmentation, folder / LABEL_MAP)
+    if options.split_labels or segmentation.is_overlapping:
+        _write_split_labels(segmentation, folder / SPLIT_LABELS)
+    write_json(folder / MEASUREMENTS, _measurements(volume, segmentation, case_id, recipe))
+    return _draw_preview(volume, segmentation, folder / PREVIEW) if options.preview else []
+
+
+def _measurements(
+    volume: Volume, segmentation: Segmentation, case_id: str, recipe: Recipe
+) -> dict[str, Any]:
+    geometry = segmentation.geometry
+    return {
+        "case_id": case_id,
+        "notice": RESEARCH_NOTICE,
+        "bundle": recipe.bundle,
+        "tool_version": recipe.tool_version,
+        "shape": list(geometry.shape),
+        "spacing_mm": [round(mm, 6) for mm in geometry.spacing],
+        "orientation": geometry.orientation,
+        "modality": volume.modality,
+        "labels": [measurement.to_dict() for measurement in measure(segmentation, volume)],
+    }
+
+
+def _write_split_labels(segmentation: Segmentation, folder: Path) -> None:
+    """A binary mask (0 and 1) for each label, in a file named after it."""
+    folder.mkdir(exist_ok=True)
+    taken: set[str] = set()
+    for label in segmentation.labels:
+        name = _slug(label)
+        while name in taken:
+            name = f"{name}-{label.value}"
+        taken.add(name)
+        one = LabelSet((Label(1, label.name, label.colour),))
+        mask = segmentation.mask(label.value).astype(np.uint8)
+        part = Segmentation(mask, segmentation.geometry, one, segmentation.provenance)
+        write_segmentation(part, folder / f"{name}.nii.gz")
+
+
+def _slug(label: Label) -> str:
+    words = re.findall(r"[a-z0-9]+", label.name.casefold())
+    return "-".join(words)[:60] or f"label-{label.value}"
+
+
+def _draw_preview(volume: Volume, segmentation: Segmentation, path: Path) -> list[str]:
+    """Draw the picture; a case is no worse for the lack of it, unless the disk is full."""
+    from unetr_app.pictures import preview  # imports matplotlib
+
+    try:
+        preview(volume, segmentation, path)
+    except UnwritableOutput:
+        raise
+    except Exception as error:  # whatever the drawing library trips over
+        return [f"no preview could be drawn ({type(error).__name__})"]
+    return []

@@ -1,0 +1,96 @@
+"""What a batch asks of a segmenter, so that it needs neither torch nor a bundle itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from unetr_app.labels import LabelSet
+from unetr_app.volume import Segmentation, Volume
+
+
+class Card(Protocol):
+    """The part of a `unetr_app.bundle.BundleCard` that a batch reads."""
+
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The bundle's version."""
+        ...
+
+    @property
+    def path(self) -> Path:
+        """The bundle's folder."""
+        ...
+
+    @property
+    def labels(self) -> LabelSet:
+        """The labels that the bundle finds."""
+        ...
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights in hexadecimal digits."""
+        ...
+
+    @property
+    def training_range(self) -> Any:
+        """What the bundle was trained on: has ``check(volume)``; None where unknown."""
+        ...
+
+
+class SegmentsVolumes(Protocol):
+    """What `unetr_app.inference.segmenter.Segmenter` does."""
+
+    @property
+    def card(self) -> Card:
+        """The opened bundle's card."""
+        ...
+
+    def segment(
+        self,
+        volume: Volume,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Segmentation:
+        """Segment a volume on its own grid; ``progress`` hears of windows done and in all."""
+        ...
+
+
+class OnDemand:
+    """A segmenter that is opened when the first volume comes, and then kept.
+
+    A batch in which all cases are done already never loads a network.
+
+    Args:
+        card: The bundle's card, read from its metadata alone.
+        opener: Opens the segmenter.
+    """
+
+    def __init__(self, card: Card, opener: Callable[[], SegmentsVolumes]):
+        self._card = card
+        self._opener = opener
+        self._opened: SegmentsVolumes | None = None
+
+    @property
+    def card(self) -> Card:
+        """The bundle's card."""
+        return self._card
+
+    def segment(
+        self,
+        volume: Volume,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Segmentation:
+        """Open the segmenter where that has not been done, and segment."""
+        if self._opened is None:
+            self._opened = self._opener()
+        return self._opened.segment(volume, progress=progress, should_stop=should_stop)

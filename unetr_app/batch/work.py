@@ -1,0 +1,237 @@
+"""CaseWorker: the steps of one case before and after the network."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from unetr_app.batch.decision import Decision, decide, path_from, settle
+from unetr_app.batch.fingerprint import Recipe
+from unetr_app.batch.folder import DEBUG_LOG, Claim, OutputFolder
+from unetr_app.batch.journal import Journal, Row
+from unetr_app.batch.memory import peak_memory_mib
+from unetr_app.batch.options import BatchOptions
+from unetr_app.batch.outcome import Outcome, Problem
+from unetr_app.batch.results import write_results
+from unetr_app.batch.segmenting import Card
+from unetr_app.cases import Case
+from unetr_app.errors import UnetrError, UnfitInput, UnusableBundle, UnwritableOutput
+from unetr_app.io import read_volume
+from unetr_app.volume import Segmentation, Volume
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A case that is claimed, read and found fit.
+
+    Args:
+        case: Under its settled id.
+        claim: Held until the case is finished or dropped.
+        volume: Its image.
+        input_hash: `content_hash` of its files.
+        warnings: What was noticed so far.
+        forced: Was it accepted against the bundle's training range?
+        seconds: Time spent on it so far.
+    """
+
+    case: Case
+    claim: Claim
+    volume: Volume
+    input_hash: str
+    warnings: tuple[str, ...]
+    forced: bool
+    seconds: float
+
+
+def concerns_all(error: BaseException) -> bool:
+    """Would every further case meet the same error: an unusable bundle, a full disk?"""
+    if isinstance(error, UnusableBundle):
+        return True
+    causes = (error, error.__cause__, error.__context__)
+    return any(isinstance(cause, OSError) and cause.errno in _DISK for cause in causes)
+
+
+class CaseWorker:
+    """Reads cases and writes their results; safe to use from several threads.
+
+    Args:
+        folder: Where results go.
+        journal: Its manifest.
+        card: The bundle's card.
+        options: What the user decided.
+    """
+
+    def __init__(self, folder: OutputFolder, journal: Journal, card: Card, options: BatchOptions):
+        self._folder = folder
+        self._journal = journal
+        self._card = card
+        self._options = options
+        self._recipe = Recipe.of(card, options)
+        self._at_start = journal.rows()
+
+    def prepare(self, case: Case) -> Loaded | Outcome | None:
+        """Claim and read a case.
+
+        Args:
+            case: As found.
+
+        Returns:
+            The loaded case; or its outcome where it is done already or failed; or None where
+            another process works on it.
+
+        Raises:
+            UnwritableOutput: If the output folder cannot be used.
+        """
+        started = time.monotonic()
+        try:
+            case = settle(case, self._journal.rows(), self._folder)
+        except UnetrError:
+            pass  # reading it below says what is wrong with it
+        claim = self._folder.claim(case.id)
+        if claim is None:
+            return None
+        try:
+            result = self._prepare(case, claim, started)
+        except UnetrError as error:
+            result = self._failed(case, error, seconds=time.monotonic() - started)
+        except Exception as error:  # one bad case must not end the batch
+            result = self._failed(case, error, seconds=time.monotonic() - started)
+        except BaseException:
+            claim.release()
+            raise
+        if isinstance(result, Outcome):
+            claim.release()
+        return result
+
+    def _prepare(self, case: Case, claim: Claim, started: float) -> Loaded | Outcome:
+        self._folder.check_free_of_inputs(case.id)
+        row = self._journal.rows().get(case.id)
+        decision = decide(
+            case, row, recipe=self._recipe, options=self._options, folder=self._folder
+        )
+        if row is not None and self._is_settled(row, decision):
+            return replace(row.outcome, input=case.input, resumed=row.outcome.status == "done")
+        volume = read_volume(case)
+        warnings, forced = self._check_fit(volume)
+        return Loaded(
+            case, claim, volume,
+            input_hash=decision.input_hash,
+            warnings=(*volume.warnings, *warnings),
+            forced=forced,
+            seconds=time.monotonic() - started,
+        )  # fmt: skip
+
+    def _is_settled(self, row: Row, decision: Decision) -> bool:
+        """Nothing to do: done before, or ended by another process while this batch runs."""
+        if not decision.needed:
+            return True
+        if row == self._at_start.get(row.outcome.case_id):
+            return False
+        if row.outcome.status == "done":
+            same = row.key == self._recipe.key(decision.input_hash, forced=row.forced)
+            return same and self._folder.holds(row.hashes)
+        same_recipe = (row.bundle, row.parameters) == (self._recipe.bundle, self._recipe.parameters)
+        return same_recipe and row.input_hash == decision.input_hash and not self._options.force
+
+    def _check_fit(self, volume: Volume) -> tuple[list[str], bool]:
+        training_range = self._card.training_range
+        if training_range is None:
+            return [], False
+        try:
+            return list(training_range.check(volume)), False
+        except UnfitInput as error:
+            if not self._options.force:
+                raise
+            return [f"accepted by --force: {error.cause}"], True
+
+    def finish(self, loaded: Loaded, segmentation: Segmentation, *, seconds: float) -> Outcome:
+        """Write, publish and record the results of a case, and let go of it.
+
+        Args:
+            loaded: The case.
+            segmentation: On its grid.
+            seconds: Time that the network took.
+
+        Returns:
+            Its outcome; a failure too.
+        """
+        started = time.monotonic()
+        case = loaded.case
+        try:
+            if self._options.labels:
+                segmentation = segmentation.subset(segmentation.labels.subset(self._options.labels))
+            more = write_results(
+                loaded.volume, segmentation, case_id=case.id, folder=loaded.claim.staging,
+                recipe=self._recipe, options=self._options,
+            )  # fmt: skip
+            return self._done(loaded, more, seconds=loaded.seconds + seconds, since=started)
+        except Exception as error:  # one bad case must not end the batch
+            spent = loaded.seconds + seconds + time.monotonic() - started
+            return self._failed(case, error, seconds=spent, input_hash=loaded.input_hash)
+        finally:
+            loaded.claim.release()
+
+    def fail(self, loaded: Loaded, error: Exception, *, seconds: float) -> Outcome:
+        """Record that the network failed on a case, and let go of it."""
+        try:
+            spent = loaded.seconds + seconds
+            return self._failed(loaded.case, error, seconds=spent, input_hash=loaded.input_hash)
+        finally:
+            loaded.claim.release()
+
+    def _done(self, loaded: Loaded, more: list[str], *, seconds: float, since: float) -> Outcome:
+        hashes = self._folder.publish(loaded.claim)
+        case = loaded.case
+        outcome = Outcome(
+            case_id=case.id,
+            status="done",
+            input=case.input,
+            outputs=tuple(hashes),
+            seconds=round(seconds + time.monotonic() - since, 3),
+            peak_memory_mib=peak_memory_mib(),
+            warnings=tuple(dict.fromkeys((*loaded.warnings, *more))),
+        )
+        try:
+            self._journal.append(
+                replace(
+                    self._row(outcome, loaded.input_hash),
+                    hashes=hashes,
+                    key=self._recipe.key(loaded.input_hash, forced=loaded.forced),
+                    forced=loaded.forced,
+                )
+            )
+        except UnwritableOutput:
+            self._folder.remove_results(case.id)  # what is not recorded is not there
+            raise
+        return outcome
+
+    def _failed(
+        self, case: Case, error: Exception, *, seconds: float, input_hash: str = ""
+    ) -> Outcome:
+        """Record a failure; earlier results that it would leave behind are removed.
+
+        A full disk is not the case's fault: earlier good results stay.
+        """
+        self._note_details(error)
+        outcome = Outcome(
+            case_id=case.id,
+            status="failed",
+            input=case.input,
+            seconds=round(seconds, 3),
+            peak_memory_mib=peak_memory_mib(),
+            error=self._problem(error),
+        )
+        with suppress(UnwritableOutput):
+            earlier = self._journal.rows().get(case.id)
+            keep = concerns_all(error) and earlier is not None and self._folder.holds(earlier.hashes)
+            if not keep:
+                self._folder.remove_results(case.id)
+                self._journal.append(self._row(outcome, input_hash))
+        if concerns_all(error):
+            raise StoppedByCase(outcome, error) from error
+        return outcome

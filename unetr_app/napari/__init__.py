@@ -1,0 +1,5 @@
+"""The napari plugin: medical images and results folders as layers, in their place in mm.
+
+This package imports neither napari nor Qt nor torch; its modules import napari, and none imports
+Qt or torch.
+"""

@@ -1,0 +1,216 @@
+"""Layers: the one place where napari layers are made of volumes and segmentations, and turned back.
+
+Each layer keeps what it was made of in ``layer.metadata["unetr_app"]`` (a `Source`), so that it
+comes back on exactly its own grid. See `unetr_app.napari.display` for where layers lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
+
+from unetr_app.errors import InvalidRequest, UnsafeGeometry
+from unetr_app.geometry import Geometry
+from unetr_app.labels import LabelSet
+from unetr_app.napari import display
+from unetr_app.volume import Segmentation, Volume
+
+METADATA_KEY = "unetr_app"
+_CT_LIMITS = (-160.0, 240.0)  # level 40, width 400 HU: soft tissue
+_AIR_HU = -900.0  # an image of unknown modality that goes this low is in HU
+_PERCENTILES = (0.5, 99.5)
+_SAMPLE = 1_000_000  # about so many voxels tell the percentiles
+_LABEL_OPACITY = 0.5
+_UNNAMED = (1.0, 1.0, 1.0, 1.0)  # white: a value painted that no label names
+_MOVED_MM = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a layer was made of.
+
+    Args:
+        whole: The volume or segmentation, as it was then.
+        part: The channel of a volume, or the row of overlapping labels, that this layer shows.
+    """
+
+    whole: Volume | Segmentation
+    part: int = 0
+
+
+def image_layers(volume: Volume, name: str = "image") -> list[Image]:
+    """One image layer a channel, the first one visible.
+
+    CT (by modality, or by values that only HU take) is shown with level 40, width 400; anything
+    else between its percentiles 0.5 and 99.5. The slider of the contrast limits spans all values.
+
+    Args:
+        volume: Any grid.
+        name: Name of the layer; with several channels each one's name follows.
+    """
+    layers: list[Image] = []
+    for n, channel in enumerate(volume.channel_names):
+        data = volume.data[n]
+        low, high = float(data.min()), float(data.max())
+        layer = Image(
+            display.to_display(data, volume.geometry),
+            name=name if len(volume.data) == 1 else f"{name} {channel}",
+            rgb=False,
+            contrast_limits=(low, high if high > low else low + 1.0),
+            metadata={METADATA_KEY: Source(volume, n)},
+            visible=n == 0,
+            **_placing(volume.geometry),
+        )
+        layer.contrast_limits = _intensity_window(data, volume.modality)
+        layers.append(layer)
+    return layers
+
+
+def label_layers(segmentation: Segmentation, name: str = "labels") -> list[Labels]:
+    """One labels layer, or one for each label where labels overlap, named and coloured.
+
+    Args:
+        segmentation: Any grid.
+        name: Name of the layer; where labels overlap each one's name follows.
+    """
+    if not segmentation.is_overlapping:
+        return [_labels_layer(segmentation, segmentation.label_map, segmentation.labels, name)]
+    layers: list[Labels] = []
+    for n, label in enumerate(segmentation.labels):
+        data = np.where(segmentation.data[n], label.value, 0).astype(segmentation.labels.dtype)
+        layer = _labels_layer(segmentation, data, LabelSet((label,)), f"{name} {label.name}")
+        layer.metadata = {METADATA_KEY: Source(segmentation, n)}
+        layers.append(layer)
+    return layers
+
+
+def to_volume(layers: Layer | Sequence[Layer]) -> Volume:
+    """The volume that image layers show, on its own grid.
+
+    Args:
+        layers: A layer made by `image_layers`, or several of one volume: its channels, in order.
+
+    Raises:
+        InvalidRequest: If a layer was not made by `image_layers`, or not of the same volume.
+        UnsafeGeometry: If a layer was moved or its voxels are not as many as its grid's.
+    """
+    chosen = _of_one_source(layers, Volume)
+    whole = chosen[0][1].whole
+    assert isinstance(whole, Volume)
+    names = tuple(whole.channel_names[source.part] for _, source in chosen)
+    data = np.stack([_voxels(layer, whole.geometry) for layer, _ in chosen])
+    return replace(whole, data=data, channel_names=names)
+
+
+def to_segmentation(layers: Layer | Sequence[Layer]) -> Segmentation:
+    """The segmentation that labels layers show, edits included, on its own grid.
+
+    Args:
+        layers: A layer made by `label_layers`; where labels overlap, all of that segmentation.
+
+    Raises:
+        InvalidRequest: If a layer was not made by `label_layers`, if one of overlapping labels is
+            missing, or if a value was painted that no label names.
+        UnsafeGeometry: If a layer was moved or its voxels are not as many as its grid's.
+    """
+    chosen = _of_one_source(layers, Segmentation)
+    whole = chosen[0][1].whole
+    assert isinstance(whole, Segmentation)
+    arrays = {source.part: _voxels(layer, whole.geometry) for layer, source in chosen}
+    if not whole.is_overlapping:
+        return replace(whole, data=arrays[0])
+    if len(arrays) != len(whole.labels):
+        raise InvalidRequest(
+            f"{len(arrays)} of {len(whole.labels)} overlapping labels were given",
+            cure="Give the layers of all labels, one each.",
+        )
+    return replace(whole, data=np.stack([arrays[n] != 0 for n in range(len(arrays))]))
+
+
+def _placing(geometry: Geometry) -> dict[str, Any]:
+    where = display.place(geometry)
+    return {
+        "scale": where.scale,
+        "translate": where.translate,
+        "axis_labels": tuple(display.DISPLAY_CODES),
+        "units": ("mm", "mm", "mm"),
+    }
+
+
+def _labels_layer(
+    segmentation: Segmentation, data: NDArray[Any], labels: LabelSet, name: str
+) -> Labels:
+    colours = {v.value: (*(c / 255 for c in v.colour), 1.0) for v in labels}
+    layer = Labels(
+        display.to_display(data, segmentation.geometry).copy(),  # (I, P, L), to be painted on
+        name=name,
+        opacity=_LABEL_OPACITY,
+        colormap=DirectLabelColormap(
+            color_dict={**colours, 0: (0.0, 0.0, 0.0, 0.0), None: _UNNAMED}
+        ),
+        features={"index": [0, *labels.values], "label": ["background", *labels.names]},
+        metadata={METADATA_KEY: Source(segmentation)},
+        **_placing(segmentation.geometry),
+    )
+    layer.selected_label = labels.values[0] if len(labels) else 0
+    return layer
+
+
+def _intensity_window(data: NDArray[np.float32], modality: str) -> tuple[float, float]:
+    """The contrast limits to begin with."""
+    low, high = float(data.min()), float(data.max())
+    is_hu = modality == "CT" or (not modality and low <= _AIR_HU)
+    if is_hu and low < _CT_LIMITS[1] and high > _CT_LIMITS[0]:
+        return _CT_LIMITS
+    step = max(1, round((data.size / _SAMPLE) ** (1 / 3)))
+    low_shown, high_shown = np.percentile(data[::step, ::step, ::step], _PERCENTILES)
+    if high_shown > low_shown:
+        return float(low_shown), float(high_shown)
+    return low, high if high > low else low + 1.0
+
+
+def _of_one_source(
+    layers: Layer | Sequence[Layer], kind: type[Volume | Segmentation]
+) -> list[tuple[Layer, Source]]:
+    """The layers with their sources, all parts of one volume or segmentation."""
+    chosen: list[tuple[Layer, Source]] = []
+    for layer in [layers] if isinstance(layers, Layer) else layers:
+        source = layer.metadata.get(METADATA_KEY)
+        if not isinstance(source, Source) or not isinstance(source.whole, kind):
+            raise InvalidRequest(
+                f"the layer {layer.name!r} is no {kind.__name__.lower()} opened by unetr-app, "
+                "so its grid in the patient is unknown",
+                cure="Choose a layer that was opened by unetr-app, or a duplicate of one.",
+            )
+        chosen.append((layer, source))
+    if not chosen:
+        raise InvalidRequest("no layer was given", cure="Choose a layer opened by unetr-app.")
+    if any(source.whole is not chosen[0][1].whole for _, source in chosen):
+        raise InvalidRequest(
+            "the layers come from different files", cure="Choose layers of one file."
+        )
+    return chosen
+
+
+def _voxels(layer: Layer, geometry: Geometry) -> NDArray[Any]:
+    """A layer's voxels as (I, J, K) on the grid that it was made on."""
+    where = display.place(geometry)
+    if layer.data.shape != where.shape:
+        raise UnsafeGeometry(
+            f"the layer {layer.name!r} has {layer.data.shape} voxels; its grid has {where.shape}",
+            cure="Open the file again.",
+        )
+    for index in ((0, 0, 0), *(np.diag(where.shape) - np.eye(3, dtype=int))):
+        expected = np.multiply(index, where.scale) + where.translate
+        if np.abs(np.asarray(layer.data_to_world(index)) - expected).max() > _MOVED_MM:
+            raise UnsafeGeometry(
+                f"the layer {layer.name!r} was moved, turned or scaled after it was opened",
+                cure="Reset its transform, or open the file again.",
+            )
+    return display.from_display(np.asarray(layer.data), geometry)

@@ -1,0 +1,167 @@
+"""Results: one case of an output folder read back, labels with the image they belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unetr_app.cases import Case, find_cases
+from unetr_app.errors import InvalidRequest, UnetrError, UnreadableInput
+from unetr_app.io import read_label_map, read_volume
+from unetr_app.labels import Label, LabelSet
+from unetr_app.volume import Segmentation, Volume
+
+LABELS = "labels.nii.gz"
+MANIFEST = "manifest.jsonl"
+MEASUREMENTS = "measurements.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A case of an output folder.
+
+    Args:
+        case_id: Name of its folder.
+        segmentation: The labels, with their names.
+        volume: The image that was segmented; None where it is not to be had.
+        warnings: What the user should know, such as why there is no image.
+    """
+
+    case_id: str
+    segmentation: Segmentation
+    volume: Volume | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def is_case_folder(folder: Path) -> bool:
+    """Is it ``OUT/<case_id>``? Looks for one file, lists nothing."""
+    return (folder / LABELS).is_file()
+
+
+def is_output_folder(folder: Path) -> bool:
+    """Is it ``OUT``? Looks for one file, lists nothing."""
+    return (folder / MANIFEST).is_file()
+
+
+def read_result(folder: Path) -> Result:
+    """Read ``OUT/<case_id>``: its labels, and the image by the manifest's reference.
+
+    An image that is gone, or lies on another grid than the labels, is left out with a warning.
+
+    Raises:
+        UnetrError: If the labels cannot be read.
+    """
+    folder = folder.resolve()
+    segmentation = read_labels(folder / LABELS)
+    row = manifest_rows(folder.parent).get(folder.name, {})
+    try:
+        volume, warnings = _read_image(row, folder.parent)
+        if not volume.geometry.is_close(segmentation.geometry):
+            raise InvalidRequest(
+                f"the image now has a grid of {volume.geometry.shape} voxels that is not the "
+                f"labels' grid of {segmentation.geometry.shape}",
+                cure="Segment it again.",
+            )
+    except UnetrError as problem:
+        alone = f"{folder.name}: the labels are shown without their image: {problem}"
+        return Result(folder.name, segmentation, None, (alone,))
+    return Result(folder.name, segmentation, volume, warnings)
+
+
+def read_labels(path: Path) -> Segmentation:
+    """Read a label map; names and colours come from the ``measurements.json`` beside it.
+
+    Values that it does not name are called ``label_<value>`` and coloured from a palette.
+
+    Raises:
+        UnetrError: If the label map cannot be read.
+    """
+    found = read_label_map(path)
+    known = _measured_labels(path.parent / MEASUREMENTS)
+    others = [label for label in found.labels if label.value not in known]
+    labels = LabelSet((*known.values(), *others))
+    return Segmentation(found.data, found.geometry, labels, found.provenance)
+
+
+def manifest_rows(out: Path) -> dict[str, dict[str, Any]]:
+    """The newest row of each case by case id; empty where there is no manifest.
+
+    Lines that are torn or hold no case are passed over.
+    """
+    try:
+        text = (out / MANIFEST).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    rows: dict[str, dict[str, Any]] = {}
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("case_id"), str):
+            rows[row["case_id"]] = row
+    return rows
+
+
+def _measured_labels(path: Path) -> dict[int, Label]:
+    """Labels by value from a ``measurements.json``; empty where it is absent or not understood."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        return {label.value: label for label in map(_label, rows)}
+    except (OSError, ValueError, KeyError, TypeError, InvalidRequest):
+        return {}
+
+
+def _label(row: Mapping[str, Any]) -> Label:
+    red, green, blue = row.get("colour") or (0, 0, 0)  # black: the palette decides
+    return Label(int(row["value"]), str(row["name"]), (int(red), int(green), int(blue)))
+
+
+def _read_image(row: Mapping[str, Any], out: Path) -> tuple[Volume, tuple[str, ...]]:
+    """The image that a manifest row refers to, with what there is to say about it."""
+    if not row.get("input"):
+        raise InvalidRequest("the manifest beside the case does not say which image it was")
+    for place in _places(row, out):
+        case = _case_at(place, str(row["case_id"]))
+        if case is not None:
+            return read_volume(case), _changed(case, str(row.get("input_hash") or ""))
+    raise UnreadableInput(
+        "the image is no longer where it was",
+        cure="Put it back, or open it too: it lies in register with the labels.",
+        path=str(row["input"]),
+    )
+
+
+def _places(row: Mapping[str, Any], out: Path) -> Iterator[Path]:
+    """Existing paths that the row's input may mean, the likeliest first.
+
+    A relative input was typed in a working directory that is not recorded: it is looked for from
+    the output folder upwards, then from the present working directory.
+    """
+    from_manifest, typed = row.get("input_from_manifest"), Path(str(row["input"])).expanduser()
+    tried = [out / str(from_manifest)] if from_manifest else []
+    tried += [folder / typed for folder in (out, *out.parents, Path.cwd())]
+    seen: set[Path] = set()
+    for path in tried:
+        if path not in seen and path.exists():
+            seen.add(path)
+            yield path
+
+
+def _case_at(path: Path, case_id: str) -> Case | None:
+    """The case at a path: the only one there, or the one with that id."""
+    cases = find_cases(path)
+    if len(cases) == 1:
+        return cases[0]
+    return next((case for case in cases if case.id == case_id), None)
+
+
+def _changed(case: Case, input_hash: str) -> tuple[str, ...]:
+    from unetr_app.batch.fingerprint import content_hash
+
+    if not input_hash or content_hash(case.paths) == input_hash:
+        return ()
+    return (f"{case.id}: the image was changed after it was segmented; segment it again",)

@@ -1,0 +1,1 @@
+"""Published checkpoints: recognise their layout, rename their tensors, build the network."""

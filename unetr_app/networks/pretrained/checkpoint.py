@@ -1,0 +1,121 @@
+"""network_from_checkpoint: a whole segmentation network from a published file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from unetr_app.errors import UnusableWeights
+from unetr_app.networks.pretrained.files import read_checkpoint
+from unetr_app.networks.pretrained.monai_unetr import is_monai_unetr, unwrap_keys
+from unetr_app.networks.segmentation import SegmentationNetwork, build_network
+
+_UNETR_PATCH = 16  # fixed in MONAI's UNETR
+_UNETR_TAPS = (4, 7, 10, 12)  # blocks after which MONAI's UNETR takes its maps
+_PUBLISHED_HEADS = {768: 12}  # embed_dim to heads of the published UNETR (arXiv:2103.10504, 4.1)
+
+
+def network_from_checkpoint(path: str | os.PathLike[str], **overrides: Any) -> SegmentationNetwork:
+    """Build the network that a checkpoint belongs to and fill it.
+
+    Reads MONAI's UNETR, today's key layout and the older ones. Sizes come from the tensors, the
+    rest from ``config.json`` beside them (``model_args`` as MONAI's constructor takes them), from
+    the published figures, or from ``overrides``.
+
+    Args:
+        path: A file, or a folder with ``config.json`` and ``model.safetensors``; see
+            `read_checkpoint`.
+        overrides: Arguments of `build_network` that win over all that was found, such as
+            ``num_heads`` and ``roi_size``.
+
+    Returns:
+        The network in evaluation mode, in float32.
+
+    Raises:
+        UnusableWeights: If the file cannot be read, its layout is unknown, a tensor is missing or
+            has another shape, or an argument can be found nowhere; the message names it.
+    """
+    state, config = read_checkpoint(path)
+    if not is_monai_unetr(state):
+        raise UnusableWeights(
+            f"the keys are of no layout that is known here; the first is {next(iter(state))!r}",
+            cure="Known are: MONAI UNETR.",
+            path=path,
+        )
+    state = unwrap_keys(state)
+    try:
+        network = build_network(**(_unetr_arguments(state, config.get("model_args", {}), overrides)))
+        network.load_state_dict(state)
+    except UnusableWeights as error:
+        raise UnusableWeights(error.what, cure=error.cure, path=path) from error
+    except RuntimeError as error:  # torch lists missing, unexpected and misshapen tensors
+        raise UnusableWeights(f"the tensors do not fit: {error}", path=path) from error
+    return network.eval()
+
+
+def _unetr_arguments(
+    state: Mapping[str, Tensor], config: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    stem = state["encoder1.layer.conv1.conv.weight"]  # (feature, C, 3, 3, 3)
+    spatial_dims = stem.ndim - 2
+    positions = next(v for k, v in state.items() if "position_embedding" in k)  # (1, N, E)
+    hidden = state["vit.blocks.0.mlp.linear1.weight"]  # (mlp, E)
+    depth = 1 + max(int(k.split(".")[2]) for k in state if k.startswith("vit.blocks."))
+    embed_dim = int(positions.shape[2])
+    return {
+        "encoder": "vit",
+        "decoder": "unetr",
+        "spatial_dims": spatial_dims,
+        "in_channels": int(stem.shape[1]),
+        "out_channels": int(state["out.conv.conv.weight"].shape[0]),
+        "feature_size": int(stem.shape[0]),
+        "embed_dim": embed_dim,
+        "depth": depth,
+        "taps": _UNETR_TAPS,
+        "mlp_dim": int(hidden.shape[0]),
+        "qkv_bias": "vit.blocks.0.attn.qkv.bias" in state,
+        "norm_eps": 1e-5,
+        "patch_size": _UNETR_PATCH,
+        "res_block": any(".conv3." in key for key in state),
+        "conv_block": "encoder2.blocks.0.0.conv.weight" in state,
+        "norm": _norm(state, config),
+        "num_heads": overrides.get("num_heads") or _heads(embed_dim, config),
+        "roi_size": overrides.get("roi_size") or _roi(positions, spatial_dims, config),
+    } | dict(overrides)
+
+
+def _heads(embed_dim: int, config: Mapping[str, Any]) -> int:
+    heads = config.get("num_heads", _PUBLISHED_HEADS.get(embed_dim))
+    if heads is None:
+        raise UnusableWeights(
+            f"nothing says how many attention heads share {embed_dim} channels",
+            cure="Pass num_heads=..., or put config.json beside the file.",
+        )
+    return int(heads)
+
+
+def _roi(positions: Tensor, spatial_dims: int, config: Mapping[str, Any]) -> Any:
+    if "img_size" in config:
+        return config["img_size"]
+    count = int(positions.shape[1])
+    side = round(count ** (1 / spatial_dims))
+    if side**spatial_dims != count:
+        raise UnusableWeights(
+            f"nothing says how {count} tokens lie along {spatial_dims} axes",
+            cure="Pass roi_size=(...), or put config.json beside the file.",
+        )
+    return side * _UNETR_PATCH
+
+
+def _norm(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Any:
+    if "norm_name" in config:
+        name = config["norm_name"]
+        return name if isinstance(name, str) else tuple(name)
+    if "encoder1.layer.norm1.running_mean" in state:
+        return "batch"
+    if "encoder1.layer.norm1.weight" in state:
+        return ("instance", {"affine": True})
+    return "instance"

@@ -1,0 +1,145 @@
+"""SegmentationNetwork: an encoder, a decoder and a head."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.networks.blocks.dynunet_block import UnetOutBlock
+from torch import Tensor, nn
+
+from unetr_app.errors import InvalidRequest
+from unetr_app.networks.decoders import DECODERS
+from unetr_app.networks.encoders import ENCODERS
+from unetr_app.networks.pretrained.monai_unetr import is_monai_unetr, rename_monai_unetr
+from unetr_app.networks.tuples import as_tuple
+
+
+class SegmentationNetwork(nn.Module):
+    """Image to logits: encoder, decoder, head.
+
+    Args:
+        encoder: Keeps the encoders' contract (see `unetr_app.networks.encoders`).
+        decoder: Keeps the decoders' contract (see `unetr_app.networks.decoders`).
+        spatial_dims: 2 or 3.
+        out_channels: Channels of the logits, background included.
+        deep_supervision: How many levels below the finest give logits of their own in training.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, *, spatial_dims: int, out_channels: int,
+        deep_supervision: int = 0,
+    ):  # fmt: skip
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        channels: tuple[int, ...] = decoder.channels  # pyright: ignore[reportAssignmentType]
+        if not 0 <= deep_supervision < len(channels):
+            raise InvalidRequest(
+                f"deep_supervision {deep_supervision} must be 0 to {len(channels) - 1} here"
+            )
+        self.head = UnetOutBlock(spatial_dims, channels[0], out_channels)
+        self.coarse_heads = nn.ModuleList(
+            UnetOutBlock(spatial_dims, width, out_channels)
+            for width in channels[1 : 1 + deep_supervision]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, spatial...) to logits (B, out_channels, spatial...).
+
+        In training with deep supervision: a list of logits, finest first.
+        """
+        maps = self.encoder(x)
+        features = self.decoder(x, maps)
+        logits = self.head(features[0])
+        if not torch.jit.is_scripting() and self.training and len(self.coarse_heads):
+            coarse = zip(self.coarse_heads, features[1:], strict=False)
+            return [logits, *(head(feature) for head, feature in coarse)]  # pyright: ignore[reportReturnType]
+        return logits
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """As `torch.nn.Module.load_state_dict`; takes MONAI's UNETR names, today's and old, too."""
+        if is_monai_unetr(state_dict):
+            state_dict = rename_monai_unetr(state_dict, grid=tuple(self.encoder.positions.shape[2:]))  # pyright: ignore
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
+
+def build_network(
+    encoder: str = "vit",
+    decoder: str = "unetr",
+    *,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    spatial_dims: int = 3,
+    roi_size: int | Sequence[int] = 96,
+    deep_supervision: int = 0,
+    **options: Any,
+) -> SegmentationNetwork:
+    """Build a segmentation network by the names of its parts.
+
+    Args:
+        encoder: A name in `ENCODERS`.
+        decoder: A name in `DECODERS`.
+        in_channels: Channels of the image.
+        out_channels: Channels of the logits, background included.
+        spatial_dims: 2 or 3.
+        roi_size: Input shape in voxels that the network is laid out for; a number or one an axis.
+        deep_supervision: Levels below the finest that give logits of their own in training.
+        options: Arguments of the encoder's and the decoder's class, by name.
+
+    Raises:
+        InvalidRequest: If a name or an option is unknown; the message lists what there is.
+
+    Example:
+        >>> network = build_network("vit", out_channels=3, roi_size=32, patch_size=8,
+        ...                         embed_dim=24, depth=2, num_heads=2, feature_size=4)
+        >>> network(torch.zeros(1, 1, 32, 32, 32)).shape
+        torch.Size([1, 3, 32, 32, 32])
+    """
+    encoder_class = _look_up(ENCODERS, encoder, "encoder")
+    decoder_class = _look_up(DECODERS, decoder, "decoder")
+    for_encoder = _options_of(encoder_class) & options.keys()
+    for_decoder = _options_of(decoder_class) & options.keys()
+    unknown = sorted(options.keys() - for_encoder - for_decoder)
+    if unknown:
+        known = sorted(_options_of(encoder_class) | _options_of(decoder_class))
+        raise InvalidRequest(
+            f"{encoder} and {decoder} have no option {', '.join(unknown)}",
+            cure=f"Options are: {', '.join(known)}.",
+        )
+    built = encoder_class(
+        in_channels,
+        as_tuple(roi_size, spatial_dims, "roi_size"),
+        spatial_dims=spatial_dims,
+        **{name: options[name] for name in for_encoder},
+    )
+    return SegmentationNetwork(
+        built,
+        decoder_class(
+            spatial_dims,
+            in_channels,
+            built.channels,
+            built.strides,
+            **{name: options[name] for name in for_decoder},
+        ),
+        spatial_dims=spatial_dims,
+        out_channels=out_channels,
+        deep_supervision=deep_supervision,
+    )
+
+
+def _look_up(table: dict[str, type[nn.Module]], name: str, what: str) -> type[nn.Module]:
+    if name not in table:
+        raise InvalidRequest(
+            f"there is no {what} {name!r}", cure=f"There are: {', '.join(sorted(table))}."
+        )
+    return table[name]
+
+
+def _options_of(part: type[nn.Module]) -> set[str]:
+    parameters = inspect.signature(part.__init__).parameters.values()
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"spatial_dims"}

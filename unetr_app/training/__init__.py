@@ -1,0 +1,20 @@
+"""What the bundles' training configs name: data lists, handlers, checkpoints."""
+
+from __future__ import annotations
+
+from unetr_app.training.batch import prepare_batch
+from unetr_app.training.checkpoint import SaveWeights, TrainingState, save_weights
+from unetr_app.training.dataset import list_images, read_msd
+from unetr_app.training.gradient_guard import GradientGuard
+from unetr_app.training.seeding import EpochSeed
+
+__all__ = [
+    "EpochSeed",
+    "GradientGuard",
+    "SaveWeights",
+    "TrainingState",
+    "list_images",
+    "prepare_batch",
+    "read_msd",
+    "save_weights",
+]

@@ -1,0 +1,133 @@
+"""Training state on disk: written whole or not at all, the last two kept, resumed exactly."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from unetr_app.errors import UnusableWeights
+
+_log = logging.getLogger(__name__)
+
+PathLike = str | os.PathLike[str]
+
+
+def save_whole(value: Any, path: PathLike) -> None:
+    """`torch.save` to a temporary file, flushed to disk, then moved to its name."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_weights(network: nn.Module, path: PathLike, *, dtype: str = "float16") -> None:
+    """A plain state dict for inference, its floating-point tensors stored as ``dtype``."""
+    stored = getattr(torch, dtype)
+    state = {
+        name: tensor.detach().cpu().to(stored) if tensor.is_floating_point() else tensor.cpu()
+        for name, tensor in network.state_dict().items()
+    }
+    save_whole(state, path)
+
+
+class TrainingState:
+    """Saves everything that a run needs to go on, and loads it again.
+
+    ``last.pt`` is the newest epoch, ``previous.pt`` the one before: a damaged ``last.pt`` costs
+    one save, not the run.
+
+    Args:
+        folder: Where the two files live.
+        parts: What to keep, by name: objects with ``state_dict`` and ``load_state_dict``; the
+            trainer's engine is added under ``trainer``.
+        every: Save after every so many epochs, and after the last.
+        resume: Load at the start of the run, where there is something to load.
+    """
+
+    def __init__(
+        self, folder: PathLike, parts: Mapping[str, Any], *, every: int = 1, resume: bool = False
+    ):
+        self.folder = Path(folder)
+        self.parts = dict(parts)
+        self.every = every
+        self.resume = resume
+
+    def attach(self, engine: Engine) -> None:
+        """Load when ``engine`` starts, save as its epochs complete."""
+        self.parts["trainer"] = engine
+        engine.add_event_handler(Events.STARTED, self.load)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def save(self, engine: Engine) -> None:
+        """Save if it is this epoch's turn."""
+        last_epoch = engine.state.epoch == engine.state.max_epochs
+        if engine.state.epoch % self.every and not last_epoch:
+            return
+        last = self.folder / "last.pt"
+        if last.is_file():
+            last.replace(self.folder / "previous.pt")
+        save_whole({name: part.state_dict() for name, part in self.parts.items()}, last)
+
+    def load(self, engine: Engine) -> None:
+        """Put the newest readable state into the parts; the wanted number of epochs stays."""
+        if not self.resume:
+            return
+        names = [n for n in ("last.pt", "previous.pt") if (self.folder / n).is_file()]
+        if not names:
+            _log.info("nothing to resume in %s: starting anew", self.folder.name)
+            return
+        for name in names:
+            try:
+                state = torch.load(self.folder / name, map_location="cpu", weights_only=True)
+            except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+                _log.warning("%s is damaged: trying the one before", name)
+                continue
+            wanted = engine.state.max_epochs
+            for part, value in self.parts.items():
+                part.load_state_dict(state[part])
+            engine.state.max_epochs = wanted
+            _log.info("resumed after epoch %d from %s", engine.state.epoch, name)
+            return
+        raise UnusableWeights(
+            "neither last.pt nor previous.pt can be read",
+            cure="Remove them, or start with --resume False.",
+            path=self.folder,
+        )
+
+
+class SaveWeights:
+    """Saves weights for inference when the run completes.
+
+    Args:
+        network: What to save; the averaged network where there is one.
+        path: File to write.
+        dtype: How floating-point tensors are stored.
+    """
+
+    def __init__(self, network: nn.Module, path: PathLike, *, dtype: str = "float16"):
+        self.network = network
+        self.path = path
+        self.dtype = dtype
+
+    def attach(self, engine: Engine) -> None:
+        """Run when ``engine`` completes."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Save."""
+        save_weights(self.network, self.path, dtype=self.dtype)

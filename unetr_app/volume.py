@@ -1,0 +1,169 @@
+"""Volume and Segmentation: arrays that never lose their Geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetr_app.errors import InvalidRequest, UnreadableInput, UnsafeGeometry
+from unetr_app.geometry import Geometry
+from unetr_app.labels import LabelSet
+
+
+def _view(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+def reoriented_array(array: NDArray[Any], geometry: Geometry, codes: str) -> NDArray[Any]:
+    """The last three axes of ``array`` (on ``geometry``) brought to ``codes``; a view, exact."""
+    order, flips = geometry.reorientation(codes)
+    lead = array.ndim - 3
+    moved = array.transpose(*range(lead), *(lead + n for n in order))
+    return np.flip(moved, [lead + n for n in flips])
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A scalar image with its geometry, valid from construction on.
+
+    Args:
+        data: (C, I, J, K) intensities; made float32 (CT in HU), every value finite.
+        geometry: Where the voxels lie; its shape equals ``data.shape[1:]``.
+        channel_names: One name a channel; ``channel_0`` and so on where absent.
+        modality: DICOM modality code such as ``"MR"`` or ``"CT"``; empty where unknown.
+        source: The input as it was given, for reports that may hold paths; empty where unknown.
+        warnings: What the reader noticed and the user should know.
+
+    Raises:
+        UnsafeGeometry: If data and geometry differ in shape.
+        UnreadableInput: If a value is not finite.
+    """
+
+    data: NDArray[np.float32]
+    geometry: Geometry
+    channel_names: tuple[str, ...] = ()
+    modality: str = ""
+    source: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.data.ndim != 4 or self.data.shape[1:] != self.geometry.shape:
+            raise UnsafeGeometry(
+                f"data of shape {self.data.shape} does not fit a grid of {self.geometry.shape}; "
+                "(channels, i, j, k) is needed"
+            )
+        data = np.ascontiguousarray(self.data, dtype=np.float32)
+        if not np.isfinite(data).all():
+            bad = int(data.size - np.isfinite(data).sum())
+            first = tuple(int(n) for n in np.argwhere(~np.isfinite(data))[0][1:])
+            raise UnreadableInput(
+                f"{bad} voxels are not finite (NaN or infinite), the first at index {first}",
+                cure="Repair the image, for example by replacing these voxels with background.",
+            )
+        names = self.channel_names or tuple(f"channel_{n}" for n in range(len(data)))
+        if len(names) != len(data):
+            raise InvalidRequest(f"{len(names)} channel names for {len(data)} channels")
+        object.__setattr__(self, "data", _view(data))
+        object.__setattr__(self, "channel_names", tuple(names))
+
+    def reorient(self, codes: str) -> Volume:
+        """The same voxels with axes permuted and reversed towards ``codes``; exact."""
+        return Volume(
+            reoriented_array(self.data, self.geometry, codes),
+            self.geometry.reoriented(codes),
+            self.channel_names, self.modality, self.source, self.warnings,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Labels on a grid, valid from construction on.
+
+    Exclusive labels are a label map; overlapping ones (regions, sigmoid outputs) one binary mask
+    a label.
+
+    Args:
+        data: (I, J, K) label map, made the smallest unsigned integer; or bool (L, I, J, K) masks,
+            one for each label in order of value.
+        geometry: Where the voxels lie: exactly the geometry of the Volume that was segmented.
+        labels: What the values mean.
+        provenance: How it came about (bundle, version, weights hash, ...); nothing of a patient.
+
+    Raises:
+        UnsafeGeometry: If data and geometry differ in shape.
+        InvalidRequest: If the label map holds a value that ``labels`` does not name.
+    """
+
+    data: NDArray[Any]
+    geometry: Geometry
+    labels: LabelSet
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        expected = self.geometry.shape
+        if self.data.dtype == np.bool_ and self.data.ndim == 4:
+            expected = (len(self.labels), *expected)
+            data = np.ascontiguousarray(self.data)
+        else:
+            data = self._checked_label_map()
+        if data.shape != expected:
+            raise UnsafeGeometry(f"labels of shape {data.shape} do not fit {expected}")
+        object.__setattr__(self, "data", _view(data))
+        object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+
+    def _checked_label_map(self) -> NDArray[Any]:
+        present = np.unique(self.data)
+        unnamed = sorted(set(present.tolist()) - {0, *self.labels.values})
+        if unnamed:
+            raise InvalidRequest(
+                f"the label map holds values without a name: {unnamed[:8]}",
+                cure=f"Named are {list(self.labels.values)}.",
+            )
+        return np.ascontiguousarray(self.data, dtype=self.labels.dtype)
+
+    @property
+    def is_overlapping(self) -> bool:
+        """Is it one mask a label rather than one label map?"""
+        return self.data.ndim == 4
+
+    @property
+    def label_map(self) -> NDArray[Any]:
+        """(I, J, K) label map.
+
+        Raises:
+            InvalidRequest: If labels overlap, so that no single map can hold them.
+        """
+        if self.is_overlapping:
+            raise InvalidRequest(
+                "these labels overlap and do not fit one label map",
+                cure="Use mask(value) for each label.",
+            )
+        return self.data
+
+    def mask(self, value: int) -> NDArray[np.bool_]:
+        """(I, J, K) bool: where the label of that value is."""
+        if self.is_overlapping:
+            return self.data[self.labels.values.index(value)]
+        return self.data == value
+
+    def subset(self, labels: LabelSet) -> Segmentation:
+        """The same grid with only ``labels`` kept; every other voxel becomes background."""
+        if self.is_overlapping:
+            rows = [self.labels.values.index(v) for v in labels.values]
+            return Segmentation(self.data[rows], self.geometry, labels, self.provenance)
+        kept = np.where(np.isin(self.data, labels.values), self.data, 0)
+        return Segmentation(kept, self.geometry, labels, self.provenance)
+
+    def reorient(self, codes: str) -> Segmentation:
+        """The same voxels with axes permuted and reversed towards ``codes``; exact."""
+        return Segmentation(
+            reoriented_array(self.data, self.geometry, codes),
+            self.geometry.reoriented(codes), self.labels, self.provenance,
+        )  # fmt: skip
