@@ -11,11 +11,23 @@ from unetr_app.errors import InvalidRequest
 
 Colour = tuple[int, int, int]
 
-# Okabe & Ito's palette for colour-vision deficiency (doi:10.1038/nmeth.1618), repeated when short.
+# Okabe & Ito's palette for colour-vision deficiency (doi:10.1038/nmeth.1618); where it is short,
+# repeated lighter, then darker.
 _PALETTE: tuple[Colour, ...] = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
     (0, 114, 178), (213, 94, 0), (204, 121, 167), (153, 153, 153),
 )  # fmt: skip
+
+
+_SHADES = ((1.0, 0), (0.45, 255), (0.55, 0))  # share of the colour, and what it is mixed with
+
+
+def _from_palette(value: int) -> Colour:
+    """A colour for a label value; the first 24 differ."""
+    again, n = divmod(value - 1, len(_PALETTE))
+    share, other = _SHADES[again % len(_SHADES)]
+    red, green, blue = (round(share * c + (1 - share) * other) for c in _PALETTE[n])
+    return red, green, blue
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,7 @@ class Label:
         colour: Red, green, blue, 0 to 255; taken from a palette by value where absent.
         type: What the label is (segmented property type), such as SCT 4958002.
         category: What kind of thing it is (segmented property category).
-        laterality: Left, right or both, where that is part of the meaning.
+        modifier: What narrows the type, such as left or anterior (segmented property type modifier).
     """
 
     value: int
@@ -51,7 +63,7 @@ class Label:
     colour: Colour = (0, 0, 0)
     type: Code | None = None
     category: Code | None = None
-    laterality: Code | None = None
+    modifier: Code | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.value <= 65535:
@@ -59,7 +71,7 @@ class Label:
         if not self.name.strip():
             raise InvalidRequest(f"label {self.value} has no name")
         if self.colour == (0, 0, 0):
-            object.__setattr__(self, "colour", _PALETTE[(self.value - 1) % len(_PALETTE)])
+            object.__setattr__(self, "colour", _from_palette(self.value))
 
 
 @dataclass(frozen=True)

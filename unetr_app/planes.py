@@ -88,16 +88,17 @@ def views(volume: Volume | None, segmentations: Sequence[Segmentation]) -> list[
     Returns:
         Axial, coronal and sagittal view.
     """
-    source = segmentations[0].geometry
-    geometry = source.reoriented(_CODES)
-    maps = [reoriented_array(s.data, source, _CODES) for s in segmentations]
-    labelled = _any([m if m.ndim == 3 else m.any(axis=0) for m in maps])
+    geometry = segmentations[0].geometry.reoriented(_CODES)
+    maps = [reoriented_array(s.data, s.geometry, _CODES) for s in segmentations]
+    labelled = _any(maps)
     cut = _fullest(_differing(maps) if len(maps) == 2 else labelled, labelled)
     block = _surroundings(labelled, geometry)
-    image = None if volume is None else reoriented_array(volume.data[0], source, _CODES)
+    image = None
+    if volume is not None:
+        image = reoriented_array(volume.data[0], volume.geometry, _CODES)
     values = [s.labels.values for s in segmentations]
-    return [_view(plane, cut, block, geometry, image, list(zip(maps, values, strict=True)))
-            for plane in PLANES]  # fmt: skip
+    pairs = list(zip(maps, values, strict=True))
+    return [_view(plane, cut, block, (geometry, image, pairs)) for plane in PLANES]
 
 
 def intensity_window(volume: Volume) -> tuple[float, float]:
@@ -130,19 +131,17 @@ def _sample(volume: Volume) -> NDArray[np.float32]:
 
 
 def _any(maps: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:
-    found = maps[0] != 0
-    for other in maps[1:]:
-        found = found | (other != 0)
+    found = np.zeros(maps[0].shape[-3:], dtype=bool)
+    for labels in maps:
+        found |= labels != 0 if labels.ndim == 3 else labels.any(axis=0)
     return found
 
 
 def _differing(maps: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:
     first, second = maps
-    if first.ndim == second.ndim == 3:
-        return first != second
-    return _any([first != 0, second != 0]) if first.shape != second.shape else (
-        (first != second).any(axis=0)
-    )  # fmt: skip
+    if first.shape != second.shape:  # a label map and masks: no telling which differ
+        return np.zeros(first.shape[-3:], dtype=bool)
+    return first != second if first.ndim == 3 else (first != second).any(axis=0)
 
 
 def _fullest(first: NDArray[np.bool_], otherwise: NDArray[np.bool_]) -> Shape:
@@ -157,8 +156,8 @@ def _fullest(first: NDArray[np.bool_], otherwise: NDArray[np.bool_]) -> Shape:
 
 def _profiles(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     """For each axis, how many voxels of the mask each slice holds."""
-    others = [tuple(n for n in range(3) if n != axis) for axis in range(3)]
-    return [np.asarray(np.count_nonzero(mask, axis=axes)) for axes in others]
+    columns = np.count_nonzero(mask, axis=2)
+    return [columns.sum(axis=1), columns.sum(axis=0), np.count_nonzero(mask, axis=(0, 1))]
 
 
 def _surroundings(labelled: NDArray[np.bool_], geometry: Geometry) -> Block:
@@ -178,26 +177,26 @@ def _surroundings(labelled: NDArray[np.bool_], geometry: Geometry) -> Block:
     return i, j, k
 
 
+_Pairs = list[tuple[NDArray[Any], tuple[int, ...]]]
+
+
 def _view(
-    plane: Plane,
-    cut: Shape,
-    block: Block,
-    geometry: Geometry,
-    image: NDArray[np.float32] | None,
-    maps: Sequence[tuple[NDArray[Any], tuple[int, ...]]],
-) -> View:
+    plane: Plane, cut: Shape, block: Block,
+    shown: tuple[Geometry, NDArray[np.float32] | None, _Pairs],
+) -> View:  # fmt: skip
+    geometry, image, maps = shown
     where: list[Any] = list(block)
     where[plane.axis] = cut[plane.axis]
     rows, columns = [n for n in (2, 1, 0) if n != plane.axis]
     lengths = [(block[n].stop - block[n].start) * geometry.spacing[n] for n in (columns, rows)]
-    shown = [block[n].stop - block[n].start for n in (columns, rows)]
+    size = [block[n].stop - block[n].start for n in (columns, rows)]
     return View(
         plane,
         None if image is None else np.asarray(image[tuple(where)].T),
         tuple(_masks(data, values, tuple(where)) for data, values in maps),
         (lengths[0], lengths[1]),
         _position(plane, cut, geometry),
-        shown != [geometry.shape[n] for n in (columns, rows)],
+        size != [geometry.shape[n] for n in (columns, rows)],
     )
 
 
@@ -214,6 +213,5 @@ def _masks(
 def _position(plane: Plane, cut: Shape, geometry: Geometry) -> str:
     if geometry.is_oblique:
         return ""
-    mm = round(float(geometry.index_to_world(cut)[2 - plane.axis if plane.axis != 1 else 1]))
     mm = round(float(geometry.index_to_world(cut)[plane.axis]))
     return f"{plane.ends[int(mm > 0)]} {abs(mm)} mm"

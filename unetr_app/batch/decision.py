@@ -13,6 +13,7 @@ from unetr_app.batch.folder import RESERVED, OutputFolder
 from unetr_app.batch.journal import Row
 from unetr_app.batch.options import BatchOptions
 from unetr_app.cases import Case
+from unetr_app.errors import UnreadableInput
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,23 @@ def settle(case: Case, rows: Mapping[str, Row], folder: OutputFolder) -> Case:
         case: As found.
         rows: The newest manifest row of each case.
         folder: The output folder.
-
-    Raises:
-        UnreadableInput: If its content has to be compared and cannot be read.
     """
     row = rows.get(case.id)
     taken = case.id.casefold() in RESERVED
     if not taken and row is not None:
-        here = path_from(folder.root, case.input)
-        moved = row.input_from_manifest != here
-        taken = moved and row.input_hash != content_hash(case.paths)
+        moved = row.input_from_manifest != path_from(folder.root, case.input)
+        taken = moved and not _has_content(case, row.input_hash)
     if not taken:
         return case
     mark = hashlib.sha256(os.path.abspath(case.input).encode(errors="replace")).hexdigest()[:8]
     return replace(case, id=f"{case.id}-{mark}")
+
+
+def _has_content(case: Case, input_hash: str) -> bool:
+    try:
+        return content_hash(case.paths) == input_hash
+    except UnreadableInput:
+        return False
 
 
 def decide(

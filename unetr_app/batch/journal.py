@@ -190,6 +190,6 @@ class Journal:
         with FileLock(self._lock_path):
             rows = dict(sorted(self.rows().items()))
             text = "".join(row.to_json() + "\n" for row in rows.values())
-            if rows and text.encode() != self.path.read_bytes():
+            if rows:
                 atomic.write_text(self.path, text)
             then(rows)

@@ -91,6 +91,10 @@ class OnDemand:
         should_stop: Callable[[], bool] | None = None,
     ) -> Segmentation:
         """Open the segmenter where that has not been done, and segment."""
+        return self.open().segment(volume, progress=progress, should_stop=should_stop)
+
+    def open(self) -> SegmentsVolumes:
+        """The segmenter itself, opened where that has not been done."""
         if self._opened is None:
             self._opened = self._opener()
-        return self._opened.segment(volume, progress=progress, should_stop=should_stop)
+        return self._opened

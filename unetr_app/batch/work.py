@@ -18,11 +18,11 @@ from unetr_app.batch.outcome import Outcome, Problem
 from unetr_app.batch.results import write_results
 from unetr_app.batch.segmenting import Card
 from unetr_app.cases import Case
-from unetr_app.errors import UnetrError, UnfitInput, UnusableBundle, UnwritableOutput
+from unetr_app.errors import UnetrError, UnfitInput, UnwritableOutput
 from unetr_app.io import read_volume
 from unetr_app.volume import Segmentation, Volume
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Loaded:
     seconds: float
 
 
-def concerns_all(error: BaseException) -> bool:
-    """Would every further case meet the same error: an unusable bundle, a full disk?"""
-    if isinstance(error, UnusableBundle):
-        return True
-    causes = (error, error.__cause__, error.__context__)
-    return any(isinstance(cause, OSError) and cause.errno in _DISK for cause in causes)
+def disk_trouble(error: BaseException) -> OSError | None:
+    """What the system said of a full or read-only disk, which every further case would meet too."""
+    for cause in (error, error.__cause__, error.__context__):
+        if isinstance(cause, OSError) and cause.errno in _DISK:
+            return cause
+    return None
 
 
 class CaseWorker:
@@ -64,6 +64,9 @@ class CaseWorker:
         journal: Its manifest.
         card: The bundle's card.
         options: What the user decided.
+
+    Attributes:
+        stopped: The trouble that every further case would meet too, once there was one.
     """
 
     def __init__(self, folder: OutputFolder, journal: Journal, card: Card, options: BatchOptions):
@@ -73,6 +76,7 @@ class CaseWorker:
         self._options = options
         self._recipe = Recipe.of(card, options)
         self._at_start = journal.rows()
+        self.stopped: UnwritableOutput | None = None
 
     def prepare(self, case: Case) -> Loaded | Outcome | None:
         """Claim and read a case.
@@ -88,25 +92,28 @@ class CaseWorker:
             UnwritableOutput: If the output folder cannot be used.
         """
         started = time.monotonic()
-        try:
-            case = settle(case, self._journal.rows(), self._folder)
-        except UnetrError:
-            pass  # reading it below says what is wrong with it
-        claim = self._folder.claim(case.id)
+        settled, claim = self._claim(case)
         if claim is None:
             return None
         try:
-            result = self._prepare(case, claim, started)
-        except UnetrError as error:
-            result = self._failed(case, error, seconds=time.monotonic() - started)
+            result = self._prepare(settled, claim, started)
         except Exception as error:  # one bad case must not end the batch
-            result = self._failed(case, error, seconds=time.monotonic() - started)
+            result = self._failed(settled, error, seconds=time.monotonic() - started)
         except BaseException:
             claim.release()
             raise
         if isinstance(result, Outcome):
             claim.release()
         return result
+
+    def _claim(self, case: Case) -> tuple[Case, Claim | None]:
+        """The case under its settled id, which still holds once the claim is held."""
+        while True:
+            settled = settle(case, self._journal.rows(), self._folder)
+            claim = self._folder.claim(settled.id)
+            if claim is None or settle(case, self._journal.rows(), self._folder) == settled:
+                return settled, claim
+            claim.release()
 
     def _prepare(self, case: Case, claim: Claim, started: float) -> Loaded | Outcome:
         self._folder.check_free_of_inputs(case.id)
@@ -115,7 +122,7 @@ class CaseWorker:
             case, row, recipe=self._recipe, options=self._options, folder=self._folder
         )
         if row is not None and self._is_settled(row, decision):
-            return replace(row.outcome, input=case.input, resumed=row.outcome.status == "done")
+            return self._left_as_it_is(case, row)
         volume = read_volume(case)
         warnings, forced = self._check_fit(volume)
         return Loaded(
@@ -138,16 +145,24 @@ class CaseWorker:
         same_recipe = (row.bundle, row.parameters) == (self._recipe.bundle, self._recipe.parameters)
         return same_recipe and row.input_hash == decision.input_hash and not self._options.force
 
+    def _left_as_it_is(self, case: Case, row: Row) -> Outcome:
+        """The recorded outcome; the record follows an input that has moved."""
+        here = path_from(self._folder.root, case.input)
+        outcome = replace(row.outcome, input=case.input)
+        if row.input_from_manifest != here:
+            self._journal.append(replace(row, outcome=outcome, input_from_manifest=here))
+        return replace(outcome, resumed=outcome.status == "done")
+
     def _check_fit(self, volume: Volume) -> tuple[list[str], bool]:
         training_range = self._card.training_range
         if training_range is None:
             return [], False
         try:
             return list(training_range.check(volume)), False
-        except UnfitInput as error:
+        except UnfitInput:
             if not self._options.force:
                 raise
-            return [f"accepted by --force: {error.cause}"], True
+            return [f"accepted by force: {w}" for w in training_range.check(volume, force=True)], True
 
     def finish(self, loaded: Loaded, segmentation: Segmentation, *, seconds: float) -> Outcome:
         """Write, publish and record the results of a case, and let go of it.
@@ -172,7 +187,9 @@ class CaseWorker:
             return self._done(loaded, more, seconds=loaded.seconds + seconds, since=started)
         except Exception as error:  # one bad case must not end the batch
             spent = loaded.seconds + seconds + time.monotonic() - started
-            return self._failed(case, error, seconds=spent, input_hash=loaded.input_hash)
+            return self._failed(
+                case, error, seconds=spent, input_hash=loaded.input_hash, volume=loaded.volume
+            )
         finally:
             loaded.claim.release()
 
@@ -211,27 +228,58 @@ class CaseWorker:
         return outcome
 
     def _failed(
-        self, case: Case, error: Exception, *, seconds: float, input_hash: str = ""
+        self, case: Case, error: Exception, *, seconds: float, input_hash: str = "",
+        volume: Volume | None = None,
     ) -> Outcome:
         """Record a failure; earlier results that it would leave behind are removed.
 
         A full disk is not the case's fault: earlier good results stay.
-        """
+        """  # fmt: skip
         self._note_details(error)
+        trouble = disk_trouble(error)
+        if trouble is not None:
+            error = self.stopped = self._stop(trouble, volume)
         outcome = Outcome(
             case_id=case.id,
             status="failed",
             input=case.input,
             seconds=round(seconds, 3),
             peak_memory_mib=peak_memory_mib(),
-            error=self._problem(error),
+            error=Problem.of(error),
         )
         with suppress(UnwritableOutput):
             earlier = self._journal.rows().get(case.id)
-            keep = concerns_all(error) and earlier is not None and self._folder.holds(earlier.hashes)
-            if not keep:
+            good = earlier is not None and earlier.outcome.status == "done"
+            if not (error is self.stopped and good):
                 self._folder.remove_results(case.id)
                 self._journal.append(self._row(outcome, input_hash))
-        if concerns_all(error):
-            raise StoppedByCase(outcome, error) from error
         return outcome
+
+    def _stop(self, trouble: OSError, volume: Volume | None) -> UnwritableOutput:
+        voxels = 0 if volume is None else volume.data[0].size
+        needed = 1 + voxels * (1 + len(self._card.labels) * self._options.split_labels) // 2**20
+        return UnwritableOutput(
+            f"the results cannot be written: {trouble.strerror}",
+            cure=f"Free at least {needed} MiB on the disk of the output folder, or choose another "
+            "output folder, and run the same command again: what is finished is kept.",
+            path=self._folder.root,
+        )
+
+    def explained(self, error: UnetrError) -> UnetrError:
+        """The same error, or what to do about the disk where that is behind it."""
+        trouble = disk_trouble(error)
+        return error if trouble is None else self._stop(trouble, None)
+
+    def _row(self, outcome: Outcome, input_hash: str) -> Row:
+        return Row(
+            outcome,
+            input_from_manifest=path_from(self._folder.root, outcome.input),
+            input_hash=input_hash,
+            bundle=self._recipe.bundle,
+            parameters=self._recipe.parameters,
+        )
+
+    def _note_details(self, error: Exception) -> None:
+        if self._options.debug:
+            with suppress(OSError), (self._folder.root / DEBUG_LOG).open("a") as log:
+                log.writelines(traceback.format_exception(error))

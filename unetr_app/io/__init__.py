@@ -1,0 +1,234 @@
+"""Reading and writing of images: the format is told by content, geometry comes out as RAS+ mm.
+
+Each heavy library has one door here (nibabel, SimpleITK, pydicom) and is loaded on first use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from unetr_app.errors import (
+    InvalidRequest,
+    UnetrError,
+    UnreadableInput,
+    UnsafeGeometry,
+    UnwritableOutput,
+)
+from unetr_app.geometry import Geometry
+from unetr_app.io.atomic import PathLike, replacing, write_bytes, write_json, write_text
+from unetr_app.io.formats import Format, require_format
+from unetr_app.labels import LabelSet
+from unetr_app.volume import Segmentation, Volume
+
+if TYPE_CHECKING:
+    from unetr_app.io.raster import Raster
+
+__all__ = [
+    "PathLike", "Readable", "read_geometry", "read_label_map", "read_volume", "replacing",
+    "write_bytes", "write_json", "write_segmentation", "write_text",
+]  # fmt: skip
+
+OUTPUT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+_WRITTEN_AS_MEANT_MM = 1e-4
+
+
+class Readable(Protocol):
+    """What a case offers to be read: see `unetr_app.cases.Case`."""
+
+    @property
+    def input(self) -> str:
+        """The input as it was given."""
+        ...
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Its files."""
+        ...
+
+    @property
+    def problem(self) -> UnetrError | None:
+        """Why it cannot be read, where its headers already show that."""
+        ...
+
+
+def read_volume(path: PathLike | Readable, *, channel: int | None = None) -> Volume:
+    """Read a scalar image.
+
+    Values are those that MONAI's ``LoadImage`` gives for NIfTI, HU for CT from DICOM.
+
+    Args:
+        path: A NIfTI, NRRD, MHA or MHD file, a folder that holds one DICOM series, or a case.
+        channel: Which volume to take of a NIfTI file with several.
+
+    Returns:
+        One channel, float32.
+
+    Raises:
+        UnreadableInput: If a file is damaged, too large, or not one volume of real numbers.
+        UnsafeGeometry: If the place of the voxels is unknown or contradictory.
+        InvalidRequest: If there is no such channel, or the folder holds several volumes.
+
+    Example:
+        >>> import nibabel, numpy, tempfile
+        >>> path = f"{tempfile.mkdtemp()}/ramp.nii.gz"
+        >>> ramp = numpy.arange(24, dtype="int16").reshape(2, 3, 4)
+        >>> nibabel.save(nibabel.Nifti1Image(ramp, numpy.diag([1, 1, 3, 1])), path)
+        >>> read_volume(path).geometry.spacing
+        (1.0, 1.0, 3.0)
+    """
+    raster = _read(path, channel=channel)
+    named = isinstance(path, str | os.PathLike)
+    return raster.to_volume(os.fspath(path) if named else path.input)
+
+
+def read_geometry(path: PathLike | Readable) -> Geometry:
+    """The geometry of an image, from its headers alone.
+
+    Args:
+        path: As for `read_volume`.
+
+    Raises:
+        UnreadableInput: If a header is damaged or states no volume.
+        UnsafeGeometry: If the place of the voxels is unknown or contradictory.
+        InvalidRequest: If the folder holds several volumes.
+    """
+    files = _files_of(path)
+    kind = require_format(files[0])
+    if kind is Format.DICOM:
+        from unetr_app.io import dicom_series
+
+        return dicom_series.read_geometry(files)
+    if kind is Format.NIFTI:
+        from unetr_app.io import nifti
+
+        return nifti.read_geometry(files[0])
+    from unetr_app.io import itk
+
+    return itk.read_geometry(files[0], kind)
+
+
+def read_label_map(path: PathLike, labels: LabelSet | None = None) -> Segmentation:
+    """Read a label map: integers from 0 to 65535, which may be stored as floats.
+
+    Args:
+        path: A NIfTI, NRRD, MHA or MHD file.
+        labels: What the values mean; where None, each value that is there is named ``label_<v>``,
+            or as the fields of 3D Slicer say.
+
+    Raises:
+        UnreadableInput: If the file is damaged, or holds fractions or negative numbers.
+        UnsafeGeometry: If the place of the voxels is unknown or contradictory.
+        InvalidRequest: If a value is there that ``labels`` does not name.
+    """
+    if require_format(path) is Format.DICOM:
+        raise UnreadableInput(
+            "DICOM is not read as a label map",
+            cure="Convert the segmentation to NIfTI or NRRD first, for example with dcmqi's "
+                 "segimage2itkimage.",
+            path=path,
+        )  # fmt: skip
+    return _read(path, sparse=True).to_segmentation(labels)
+
+
+def write_segmentation(segmentation: Segmentation, path: PathLike) -> Path:
+    """Write a label map on exactly its grid, read it back, and only then put it in place.
+
+    Args:
+        segmentation: Exclusive labels.
+        path: The final name; its ending chooses the format: ``.nii.gz``, ``.nii``, ``.nrrd`` (with
+            names and colours as 3D Slicer reads them from ``.seg.nrrd``) or ``.mha``.
+
+    Returns:
+        The final name.
+
+    Raises:
+        InvalidRequest: If the ending is none of these, or labels overlap.
+        UnwritableOutput: If the file could not be written whole.
+    """
+    name = Path(path).name.lower()
+    if not name.endswith(OUTPUT_ENDINGS):
+        raise InvalidRequest(
+            "the ending of the name says no format that is written",
+            cure=f"Use {', '.join(OUTPUT_ENDINGS)}.", path=path,
+        )  # fmt: skip
+    data, geometry = segmentation.label_map, segmentation.geometry
+    with replacing(path) as part:
+        if name.endswith((".nii.gz", ".nii")):
+            from unetr_app.io import nifti
+
+            nifti.write(data, geometry, part)
+        else:
+            from unetr_app.io import itk
+
+            itk.write(data, geometry, part, segmentation.labels)
+        _require_equal(part, segmentation, path)
+    return Path(path)
+
+
+def _require_equal(part: Path, segmentation: Segmentation, path: PathLike) -> None:
+    """Read the file to its end and compare with what was meant."""
+    try:
+        found = _read(part, sparse=True)
+    except (UnreadableInput, UnsafeGeometry) as error:
+        raise _not_as_meant(path) from error
+    same = found.geometry.is_close(segmentation.geometry, _WRITTEN_AS_MEANT_MM)
+    if not same or not np.array_equal(found.data, segmentation.label_map):
+        raise _not_as_meant(path)
+
+
+def _not_as_meant(path: PathLike) -> UnwritableOutput:
+    return UnwritableOutput(
+        "what was read back from the disk is not what was written",
+        cure="Check that there is space, and that the disk is sound; then run again.", path=path,
+    )  # fmt: skip
+
+
+def _read(path: PathLike | Readable, *, channel: int | None = None, sparse: bool = False) -> Raster:
+    files = _files_of(path)
+    kind = require_format(files[0])
+    if kind is Format.NIFTI:
+        from unetr_app.io import nifti
+
+        return nifti.read(files[0], channel=channel, sparse=sparse)
+    if channel:
+        raise InvalidRequest(
+            f"there is no volume {channel}", cure="There is only one.", path=files[0]
+        )
+    if kind is Format.DICOM:
+        from unetr_app.io import dicom_series
+
+        return dicom_series.read(files)
+    from unetr_app.io import itk
+
+    return itk.read(files[0], kind, sparse=sparse)
+
+
+def _files_of(path: PathLike | Readable) -> tuple[PathLike, ...]:
+    """The files to read: one image, or the slices of a series."""
+    if not isinstance(path, str | os.PathLike):
+        if path.problem is not None:
+            raise path.problem
+        return path.paths
+    if not Path(path).is_dir():
+        return (path,)
+    files = tuple(_dicom_files(path))
+    if not files:
+        raise UnreadableInput(
+            "the folder holds no DICOM files itself", cure="Name the file or folder to read.",
+            path=path,
+        )  # fmt: skip
+    return files
+
+
+def _dicom_files(folder: PathLike) -> Iterable[Path]:
+    from unetr_app.io.formats import detect
+
+    for file in sorted(Path(folder).iterdir()):
+        hidden = file.name.startswith(".") or file.name.upper() == "DICOMDIR"
+        if not hidden and file.is_file() and detect(file) is Format.DICOM:
+            yield file

@@ -37,11 +37,13 @@ def show_notice() -> None:
     if "napari._qt.qt_main_window" not in sys.modules:
         return  # no window, and asking for one would import Qt
     from napari import current_viewer
+    from napari.components.overlays import TextOverlay
 
     viewer = current_viewer()
-    if viewer is not None and not viewer.text_overlay.text:
-        viewer.text_overlay.text = RESEARCH_NOTICE
-        viewer.text_overlay.visible = True
+    overlay = None if viewer is None else viewer.canvas.overlays.text
+    if isinstance(overlay, TextOverlay) and not overlay.text:
+        overlay.text = RESEARCH_NOTICE
+        overlay.visible = True
 
 
 def _someone_listens() -> bool:

@@ -55,7 +55,7 @@ def _reader_of(path: Path) -> Read | None:
         return read_dicom_file
     if not name.endswith(IMAGE_ENDINGS):
         return None
-    return read_label_file if results.is_case_folder(path.parent) else read_image_file
+    return read_label_file if results.is_label_file(path) else read_image_file
 
 
 def _read(read: Read, path: Path) -> list[Any]:
@@ -104,7 +104,7 @@ def read_output_folder(out: Path) -> list[Layer]:
 
 
 def read_label_file(path: Path) -> list[Layer]:
-    """A label map of a case folder, with the names that the case gives.
+    """A label map or mask of a case, with the names that the case gives.
 
     Raises:
         UnetrError: If it cannot be read.

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unetr_app.batch.folder import LABEL_MAP, MEASUREMENTS, SPLIT_LABELS
+from unetr_app.batch.journal import MANIFEST
 from unetr_app.cases import Case, find_cases
 from unetr_app.errors import InvalidRequest, UnetrError, UnreadableInput
 from unetr_app.io import read_label_map, read_volume
 from unetr_app.labels import Label, LabelSet
 from unetr_app.volume import Segmentation, Volume
-
-LABELS = "labels.nii.gz"
-MANIFEST = "manifest.jsonl"
-MEASUREMENTS = "measurements.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +36,13 @@ class Result:
 
 def is_case_folder(folder: Path) -> bool:
     """Is it ``OUT/<case_id>``? Looks for one file, lists nothing."""
-    return (folder / LABELS).is_file()
+    return (folder / LABEL_MAP).is_file()
+
+
+def is_label_file(path: Path) -> bool:
+    """Is it in ``OUT/<case_id>``, or a mask in ``OUT/<case_id>/labels``?"""
+    folder = path.parent
+    return is_case_folder(folder) or (folder.name == SPLIT_LABELS and is_case_folder(folder.parent))
 
 
 def is_output_folder(folder: Path) -> bool:
@@ -55,7 +59,7 @@ def read_result(folder: Path) -> Result:
         UnetrError: If the labels cannot be read.
     """
     folder = folder.resolve()
-    segmentation = read_labels(folder / LABELS)
+    segmentation = read_labels(folder / LABEL_MAP)
     row = manifest_rows(folder.parent).get(folder.name, {})
     try:
         volume, warnings = _read_image(row, folder.parent)
@@ -74,11 +78,14 @@ def read_result(folder: Path) -> Result:
 def read_labels(path: Path) -> Segmentation:
     """Read a label map; names and colours come from the ``measurements.json`` beside it.
 
-    Values that it does not name are called ``label_<value>`` and coloured from a palette.
+    Values that it does not name are called ``label_<value>`` and coloured from a palette. A mask
+    in ``OUT/<case_id>/labels`` is one label with the file's name.
 
     Raises:
         UnetrError: If the label map cannot be read.
     """
+    if path.parent.name == SPLIT_LABELS:
+        return read_label_map(path, LabelSet.from_names({1: path.name.split(".")[0]}))
     found = read_label_map(path)
     known = _measured_labels(path.parent / MEASUREMENTS)
     others = [label for label in found.labels if label.value not in known]

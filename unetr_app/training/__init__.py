@@ -5,7 +5,15 @@ from __future__ import annotations
 from unetr_app.training.batch import prepare_batch
 from unetr_app.training.checkpoint import SaveWeights, TrainingState, save_weights
 from unetr_app.training.dataset import list_images, read_msd
+from unetr_app.training.device import (
+    device_ids,
+    handlers_of_this_process,
+    is_first_process,
+    join_processes,
+    pick_device,
+)
 from unetr_app.training.gradient_guard import GradientGuard
+from unetr_app.training.reporting import case_names, loss_value, validation_dice
 from unetr_app.training.seeding import EpochSeed
 
 __all__ = [
@@ -13,8 +21,16 @@ __all__ = [
     "GradientGuard",
     "SaveWeights",
     "TrainingState",
+    "case_names",
+    "device_ids",
+    "handlers_of_this_process",
+    "is_first_process",
+    "join_processes",
     "list_images",
+    "loss_value",
+    "pick_device",
     "prepare_batch",
     "read_msd",
     "save_weights",
+    "validation_dice",
 ]

@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from unetr_app.errors import UnusableWeights
+from unetr_app.training.device import is_first_process
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +75,9 @@ class TrainingState:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
     def save(self, engine: Engine) -> None:
-        """Save if it is this epoch's turn."""
+        """Save if it is this epoch's turn; of several processes the first alone."""
+        if not is_first_process():
+            return
         last_epoch = engine.state.epoch == engine.state.max_epochs
         if engine.state.epoch % self.every and not last_epoch:
             return
@@ -129,5 +132,6 @@ class SaveWeights:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Save."""
-        save_weights(self.network, self.path, dtype=self.dtype)
+        """Save; of several processes the first alone."""
+        if is_first_process():
+            save_weights(self.network, self.path, dtype=self.dtype)

@@ -15,7 +15,7 @@ class EpochSeed:
     """Seeds every generator at the start of each epoch from the seed and the epoch's number.
 
     A run that stopped after epoch n and resumed then draws the same crops, augmentation, order
-    and dropped paths in epoch n + 1 as one that never stopped.
+    and dropped paths in epoch n + 1 as one that never stopped. Processes of one run differ.
 
     Args:
         seed: The run's seed.
@@ -32,7 +32,8 @@ class EpochSeed:
 
     def __call__(self, engine: Engine) -> None:
         """Seed for the epoch that starts."""
-        state = np.random.SeedSequence([self.seed, engine.state.epoch]).generate_state(4)
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        state = np.random.SeedSequence([self.seed, engine.state.epoch, rank]).generate_state(4)
         random.seed(int(state[0]))
         np.random.seed(int(state[1]))  # noqa: NPY002  third-party transforms draw from it
         torch.manual_seed(int(state[2]))

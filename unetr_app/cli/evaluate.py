@@ -1,0 +1,138 @@
+"""``unetr evaluate``: how well segmentations agree with a reference."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unetr_app.cli.screen import complain, note, say, show_table
+from unetr_app.cli.stopping import StopRequest
+
+if TYPE_CHECKING:
+    from unetr_app.evaluation.summary import LabelSummary
+    from unetr_app.scoring import Score
+
+SOME_FAILED, NONE_DONE = 3, 4
+_LISTED = 10  # ids of unmatched cases on the screen
+
+EXAMPLES = """Examples:
+
+unetr evaluate results/ labelsTr/ -o evaluation
+
+unetr evaluate results/ labelsTr/ --labels "1=Anterior,2=Posterior" --tolerance 2
+
+unetr evaluate prediction.nii.gz reference.nii.gz
+"""
+
+
+def command(
+    prediction: Annotated[
+        Path, typer.Argument(metavar="PRED", help="Output folder of unetr segment, folder or file.")
+    ],
+    reference: Annotated[Path, typer.Argument(metavar="REF", help="Folder or file of references.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for the report.")
+    ] = None,
+    labels: Annotated[
+        str, typer.Option("--labels", metavar="NAMES", help='As in "1=Anterior,2=Posterior".')
+    ] = "",
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", metavar="MM", help="Of the surface Dice.", min=0.0)
+    ] = 1.0,
+    images: Annotated[
+        Path | None, typer.Option("--images", metavar="DIR", help="Images, to draw the cases over.")
+    ] = None,
+    pictures: Annotated[
+        int, typer.Option("--pictures", metavar="N", help="How many of the worst to draw.", min=0)
+    ] = 6,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Compare label maps with their references, case by case and label by label.
+
+    Cases are matched by their id: PRED/<case_id>/labels.nii.gz or PRED/<case_id>.nii.gz (.nii,
+    .nrrd, .mha), and the same in REF. With -o, DIR gets cases.csv, summary.json and report.html.
+    """
+    from unetr_app.errors import Cancelled, InvalidRequest
+    from unetr_app.scoring import find_labels, find_pairs, parse_labels, score, write_report
+
+    if images is not None and not images.is_dir():
+        raise InvalidRequest("--images is no folder", path=images)
+    given = parse_labels(labels) if labels else None
+    pairs = find_pairs(prediction, reference)
+    known = find_labels(pairs) if given is None else given
+    with StopRequest() as stop:
+        try:
+            with _progress("comparing", quiet) as progress:
+                result = score(pairs, known, tolerance_mm=tolerance, progress=progress,
+                               should_stop=lambda: stop.is_made)  # fmt: skip
+            files: list[Path] = []
+            if out is not None:
+                with _progress("drawing", quiet) as progress:
+                    files = write_report(
+                        result, out, known, images=images, pictures=pictures, progress=progress
+                    )
+        except Cancelled:
+            raise typer.Exit(stop.exit_code) from None
+    _show(result)
+    for path in files:
+        say(f"Written: {path}")
+    raise typer.Exit(_exit_code(result))
+
+
+def _exit_code(result: Score) -> int:
+    if not result.cases:
+        return NONE_DONE
+    return 0 if result.is_complete else SOME_FAILED
+
+
+def _show(result: Score) -> None:
+    """Print what failed, what had no partner, and the summary."""
+    for failure in result.failures:
+        complain(f"{failure.case_id}: {failure}", program="failed")
+    for words, ids in (
+        ("without a reference", result.pairs.only_predicted),
+        ("without a prediction", result.pairs.only_reference),
+    ):
+        if ids:
+            more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
+            note(f"{words}: {', '.join(ids[:_LISTED])}{more}")
+    if result.summaries:
+        columns = ("Label", ">Cases", ">Dice", ">median", ">95 % interval", ">HD95 mm", ">median",
+                   ">95 % interval", ">ASSD mm", ">Surface Dice", ">Volume ml")  # fmt: skip
+        show_table(columns, [_row(summary) for summary in result.summaries])
+    unmatched = len(result.pairs.only_predicted) + len(result.pairs.only_reference)
+    say(f"Surface Dice at {result.tolerance_mm:g} mm; volume: prediction minus reference.")
+    say(f"{len(result.cases)} compared, {len(result.failures)} failed, {unmatched} unmatched.")
+
+
+def _row(summary: LabelSummary) -> tuple[str, ...]:
+    from unetr_app.evaluation.metrics import ASSD, DICE, HD95, SURFACE_DICE, VOLUME_ML
+
+    cells = [summary.name, str(summary.metrics[DICE.key].cases)]
+    for metric in (DICE, HD95):
+        found = summary.metrics[metric.key]
+        low, high = found.interval or (None, None)
+        interval = "-" if low is None else f"{metric.format(low)} to {metric.format(high)}"
+        cells += [metric.format(found.mean), metric.format(found.median), interval]
+    for metric in (ASSD, SURFACE_DICE, VOLUME_ML):
+        cells.append(metric.format(summary.metrics[metric.key].mean))
+    return tuple(cells)
+
+
+@contextmanager
+def _progress(words: str, quiet: bool) -> Generator[Callable[[int, int], None] | None]:
+    """A bar on a terminal; nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(words, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)

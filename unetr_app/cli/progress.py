@@ -1,0 +1,118 @@
+"""A batch's progress on the screen: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from unetr_app.cli.screen import clean, note
+
+if TYPE_CHECKING:
+    from unetr_app.batch.outcome import Outcome
+    from unetr_app.batch.runner import Progress
+
+_STAGES = {
+    "reading": "reading",
+    "segmenting": "segmenting",
+    "ended": "done",
+    "waiting": "waiting for another process",
+}
+
+
+def result_words(outcome: Outcome) -> str:
+    """How a case ended, in a word or two."""
+    if outcome.status == "failed":
+        return "failed"
+    return "already done" if outcome.resumed else "done"
+
+
+class PlainProgress:
+    """One line for each case that ends; for logs and pipes."""
+
+    def __enter__(self) -> PlainProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def __call__(self, progress: Progress) -> None:
+        """Print a line where a case has ended."""
+        outcome = progress.outcome
+        if outcome is None:
+            return
+        said = result_words(outcome)
+        if said == "done":
+            said = f"done in {outcome.seconds:.1f} s"
+        if outcome.error is not None:
+            said = f"failed: {outcome.error}"
+        note(f"[{progress.ended}/{progress.cases}] {outcome.case_id}: {said}")
+
+
+class QuietProgress(PlainProgress):
+    """Nothing but failures."""
+
+    def __call__(self, progress: Progress) -> None:
+        """Print a line where a case has failed."""
+        if progress.outcome is not None and progress.outcome.error is not None:
+            super().__call__(progress)
+
+
+class BarProgress:
+    """A bar with the case at hand, the count and the remaining time."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            SpinnerColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(
+            SpinnerColumn(),
+            TextColumn("{task.fields[case]}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[count]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=Console(stderr=True),
+        )
+        self._task: Any = None
+        self._left_out = 0
+
+    def __enter__(self) -> BarProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Move the bar."""
+        done, of = progress.windows
+        begun = 0.0 if of == 0 else 0.95 * done / of
+        skipped = progress.outcome is not None and progress.outcome.resumed
+        if self._task is None:
+            self._task = self._bar.add_task("", total=progress.cases, case="", count="")
+        self._left_out += skipped  # they take no time, so they would spoil the estimate
+        self._bar.update(
+            self._task,
+            total=progress.cases - self._left_out,
+            completed=progress.ended - self._left_out + begun,
+            case=f"{clean(progress.case_id)[:40]}: {_STAGES[progress.stage]}",
+            count=f"{progress.ended}/{progress.cases}",
+        )
+
+
+def progress_view(*, quiet: bool) -> PlainProgress | BarProgress:
+    """What fits the screen: nothing but failures if quiet, a bar on a terminal, else lines."""
+    if quiet:
+        return QuietProgress()
+    return BarProgress() if sys.stderr.isatty() else PlainProgress()

@@ -1,0 +1,264 @@
+"""``unetr segment``: one bundle over many images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unetr_app.cli.progress import progress_view, result_words
+from unetr_app.cli.screen import note, say, show_table
+from unetr_app.cli.stopping import StopRequest
+from unetr_app.errors import InvalidRequest, UnusableBundle
+from unetr_app.notice import RESEARCH_NOTICE
+
+if TYPE_CHECKING:
+    from unetr_app.batch.inputs import Inputs
+    from unetr_app.batch.options import BatchOptions
+    from unetr_app.batch.outcome import BatchResult, Outcome
+    from unetr_app.batch.segmenting import SegmentsVolumes
+    from unetr_app.bundle import BundleCard
+
+ALL_DONE, USAGE, SOME_FAILED, NONE_DONE = 0, 2, 3, 4
+_MOST_ROWS = 24  # longer lists of cases are left to summary.csv
+_MOST_LABELS = 4  # more columns do not fit a screen
+
+EXAMPLES = """Examples:
+
+unetr segment scan.nii.gz -o results --bundle hippocampus_mr_unetr_segmentation
+
+unetr segment scans/ dicom/ -o results --bundle my_bundle/ --labels 1,2 --split-labels
+
+unetr segment scans/ -o results --bundle my_bundle/ --dry-run
+
+Exit codes: 0 all done, 2 usage, 3 some cases failed, 4 none done, 130 and 143 stopped by a signal.
+"""
+
+
+def command(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Images, or folders that are searched for them: NIfTI, NRRD, MHA, DICOM.",
+        ),
+    ],
+    out: Annotated[
+        str, typer.Option("-o", "--output", metavar="OUT", help="Folder for the results.")
+    ],
+    bundle: Annotated[
+        str,
+        typer.Option("-b", "--bundle", metavar="NAME|DIR", help="See `unetr bundles`."),
+    ] = "",
+    device: Annotated[
+        str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")
+    ] = "auto",
+    labels: Annotated[
+        str,
+        typer.Option(
+            "--labels", metavar="A,B", help="Keep these labels only, by name or value.",
+            show_default="all",
+        ),
+    ] = "",
+    split_labels: Annotated[
+        bool, typer.Option("--split-labels", help="Write a binary mask for each label too.")
+    ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "-j", "--jobs", metavar="N",
+            help="Cases read ahead, and written, while the network runs; 0 needs least memory.",
+        ),
+    ] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take images unlike those the bundle was trained on.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Redo cases that are already done.")
+    ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview/--no-preview", help="Draw a picture of each case.")
+    ] = True,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Print failures only.")
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Keep details of unexpected errors in OUT/debug.log."),
+    ] = False,
+) -> None:  # fmt: skip
+    """Segment images and write a label map, measurements and a picture for each.
+
+    Cases that are already done are left as they are unless input, bundle or options have changed.
+    """
+    from unetr_app.batch.options import BatchOptions
+
+    _check_device(device)
+    card = _card(bundle)
+    wanted = [part for part in labels.split(",") if part.strip()]
+    options = BatchOptions(
+        labels=card.labels.subset(wanted).values if wanted else (),
+        split_labels=split_labels,
+        preview=preview,
+        force=force,
+        overwrite=overwrite,
+        jobs=jobs,
+        debug=debug,
+    )
+    card.require_weights()
+    with StopRequest() as stop:
+        found = _find(inputs, out, stop)
+        if dry_run:
+            code = _show_plan(found, card, out, options)
+        else:
+            code = _segment(found, card, out, options, device=device, quiet=quiet, stop=stop)
+    raise typer.Exit(code)
+
+
+def _check_device(device: str) -> None:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise InvalidRequest(f"there is no device {device!r}", cure="Use auto, cpu, cuda or cuda:N.")
+
+
+def _card(bundle: str) -> BundleCard:
+    from unetr_app.bundle import list_bundles, read_card
+
+    if not bundle:
+        names = ", ".join(card.name for card in list_bundles()) or "none"
+        raise InvalidRequest(
+            "no bundle is named", cure=f"Add --bundle with a folder or one of these: {names}."
+        )
+    return read_card(bundle)
+
+
+def _find(inputs: Sequence[str], out: str, stop: StopRequest) -> Inputs:
+    from unetr_app.batch.inputs import find_inputs
+
+    with stop.at_once():
+        found = find_inputs(inputs, out=out)
+    if found.passed_over:
+        note(f"{_count(found.passed_over, 'other file')} passed over: no images")
+    if not found.cases:
+        note("unetr segment: no images were found. See which files are images: unetr inspect.")
+    return found
+
+
+def _show_plan(found: Inputs, card: BundleCard, out: str, options: BatchOptions) -> int:
+    from unetr_app.batch.plan import plan_batch
+
+    plan = plan_batch(found.cases, card, out=out, options=options)
+    words = {"do": "would be segmented", "skip": "would be left", "wait": "would be left to it",
+             "fail": "would fail"}  # fmt: skip
+    rows = [(p.case_id, words[p.action], p.reason) for p in plan]
+    if rows:
+        show_table(("Case", "What", "Why"), rows)
+    counts = {action: sum(p.action == action for p in plan) for action in words}
+    said = ", ".join(f"{count} {words[action]}" for action, count in counts.items() if count)
+    say(f"{_count(len(plan), 'case')}: {said or 'nothing to do'}. Nothing was done (--dry-run).")
+    return ALL_DONE if plan else NONE_DONE
+
+
+def _segment(
+    found: Inputs,
+    card: BundleCard,
+    out: str,
+    options: BatchOptions,
+    *,
+    device: str,
+    quiet: bool,
+    stop: StopRequest,
+) -> int:
+    from unetr_app.batch.runner import run_batch
+    from unetr_app.batch.segmenting import OnDemand
+
+    def opened() -> SegmentsVolumes:
+        with stop.at_once():
+            from unetr_app.inference.segmenter import Segmenter
+
+            return Segmenter.open(card.path, device=device)
+
+    if not found.cases:
+        return NONE_DONE
+    with progress_view(quiet=quiet) as view:
+        result = run_batch(
+            found.cases, OnDemand(card, opened), out=out, options=options, on_progress=view,
+            should_stop=lambda: stop.is_made,
+        )  # fmt: skip
+    if not quiet:
+        _show_cases(result, out)
+    _show_end(result, out, quiet=quiet)
+    return stop.exit_code if stop.is_made else exit_code(result)
+
+
+def exit_code(result: BatchResult) -> int:
+    """What a finished batch means to the shell."""
+    if not result.failed and not result.remaining:
+        return ALL_DONE
+    if result.done or result.skipped:
+        return SOME_FAILED
+    unusable = isinstance(result.stopped, (UnusableBundle, InvalidRequest))
+    return USAGE if unusable else NONE_DONE
+
+
+def _show_cases(result: BatchResult, out: str) -> None:
+    """A table of all cases, or of those that need attention where there are many."""
+    shown = list(result)
+    if len(shown) > _MOST_ROWS:
+        shown = [o for o in shown if o.error is not None or o.warnings]
+    volumes = {o.case_id: _millilitres(o, out) for o in shown}
+    names = list(dict.fromkeys(name for found in volumes.values() for name in found))
+    if len(names) > _MOST_LABELS:
+        names = []
+    columns = ("Case", "Result", ">Seconds", *(f">{name} ml" for name in names))
+    rows = [
+        (
+            o.case_id,
+            result_words(o),
+            f"{o.seconds:.1f}",
+            *(f"{volumes[o.case_id][n]:.3f}" if n in volumes[o.case_id] else "-" for n in names),
+        )
+        for o in shown
+    ]
+    if rows:
+        show_table(columns, rows)
+    for outcome in shown:
+        for warning in outcome.warnings:
+            say(f"Warning: {outcome.case_id}: {warning}")
+
+
+def _millilitres(outcome: Outcome, out: str) -> dict[str, float]:
+    from pathlib import Path
+
+    from unetr_app.batch.report import read_measurements
+
+    if outcome.status != "done":
+        return {}
+    measured = read_measurements(Path(out), outcome.case_id)
+    return {str(row["name"]): float(row["millilitres"]) for row in measured}
+
+
+def _show_end(result: BatchResult, out: str, *, quiet: bool) -> None:
+    show = note if quiet else say
+    if not quiet:
+        for outcome in result.failed:
+            show(f"Failed: {outcome.case_id}: {outcome.error}")
+    if result.stopped is not None:
+        show(f"Stopped: {' '.join(str(result.stopped).split())}")
+    if quiet and not result.failed and not result.remaining:
+        return
+    show(
+        f"{_count(result.inputs, 'input')} = {len(result.done)} done + {len(result.failed)} failed"
+        f" + {len(result.skipped)} already done + {len(result.remaining)} remaining"
+    )
+    if not quiet:
+        show(f"Results are in {out}: a folder for each case, summary.csv, manifest.jsonl")
+        show(RESEARCH_NOTICE)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

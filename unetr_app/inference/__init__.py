@@ -1,0 +1,9 @@
+"""From a volume to labels on its own grid."""
+
+from __future__ import annotations
+
+from unetr_app.inference.flips import FlipInferer
+from unetr_app.inference.restore import RestoreLabelsd, ResultFolders
+from unetr_app.inference.segmenter import Segmenter
+
+__all__ = ["FlipInferer", "RestoreLabelsd", "ResultFolders", "Segmenter"]

@@ -1,0 +1,70 @@
+"""Windows: how many there will be, and a network that reports each of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from unetr_app.errors import Cancelled
+
+
+def window_count(shape: tuple[int, ...], inferer: Any) -> int:
+    """How many windows an inferer will put through the network; 0 where it does not say.
+
+    Args:
+        shape: Voxels of the image along each axis.
+        inferer: A `monai.inferers.SlidingWindowInferer` or one like it.
+    """
+    roi = getattr(inferer, "roi_size", None)
+    if roi is None:
+        return 0
+    roi = [roi] * len(shape) if isinstance(roi, int) else list(roi)
+    overlap = getattr(inferer, "overlap", 0.25)
+    overlaps = [overlap] * len(shape) if isinstance(overlap, float | int) else list(overlap)
+    count = len(getattr(inferer, "flips", [()]))
+    for size, window, share in zip(shape, roi, overlaps, strict=True):
+        window = window if window > 0 else size
+        step = max(int(window * (1 - share)), 1)
+        count *= max(math.ceil((size - window) / step) + 1, 1)
+    return count
+
+
+class WatchedNetwork:
+    """Calls a network, reports progress after each call and stops where asked.
+
+    Args:
+        network: The network.
+        total: Windows in all, for the report.
+        progress: Told (windows done, windows in all).
+        should_stop: Asked before each call.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        total: int,
+        progress: Callable[[int, int], None] | None,
+        should_stop: Callable[[], bool] | None,
+    ):
+        self.network = network
+        self.total = total
+        self.done = 0
+        self.progress = progress
+        self.should_stop = should_stop
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        """(N, C, d, h, w) to logits (N, L, d, h, w).
+
+        Raises:
+            Cancelled: If ``should_stop`` said so.
+        """
+        if self.should_stop is not None and self.should_stop():
+            raise Cancelled("stopped before the case was finished")
+        logits = self.network(windows)
+        self.done += len(windows)
+        if self.progress is not None:
+            self.progress(self.done, max(self.total, self.done))
+        return logits

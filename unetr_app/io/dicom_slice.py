@@ -1,0 +1,275 @@
+"""Slice: the headers of one DICOM file that decide which volume it belongs to, and where."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+# (the library states few types)
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.errors import InvalidDicomError
+
+from unetr_app.errors import UnreadableInput
+from unetr_app.io.atomic import PathLike
+from unetr_app.io.formats import opening
+from unetr_app.io.integrity import unreadable
+from unetr_app.io.limits import MAX_SLICE_PIXELS
+
+PYDICOM_ERRORS = (
+    InvalidDicomError, ArithmeticError, AttributeError, EOFError, LookupError, MemoryError,
+    OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What pydicom and its decoders raise for damaged files, by trial."""
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+_ENHANCED = {
+    "1.2.840.10008.5.1.4.1.1.2.1",  # CT
+    "1.2.840.10008.5.1.4.1.1.2.2",  # CT, legacy converted
+    "1.2.840.10008.5.1.4.1.1.4.1",  # MR
+    "1.2.840.10008.5.1.4.1.1.4.3",  # MR, colour
+    "1.2.840.10008.5.1.4.1.1.4.4",  # MR, legacy converted
+    "1.2.840.10008.5.1.4.1.1.128.1",  # PET, legacy converted
+    "1.2.840.10008.5.1.4.1.1.130",  # PET
+}
+_SLICED = {
+    "1.2.840.10008.5.1.4.1.1.2",  # CT
+    "1.2.840.10008.5.1.4.1.1.4",  # MR
+    "1.2.840.10008.5.1.4.1.1.128",  # PET
+    "1.2.840.10008.5.1.4.1.1.20",  # nuclear medicine
+}
+_UNPACKED = {"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
+_TAGS = (
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
+    "FrameOfReferenceUID", "PatientID", "PatientName", "Modality", "SeriesNumber",
+    "InstanceNumber", "AcquisitionNumber", "EchoNumbers", "TemporalPositionIdentifier",
+    "ImageType", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated",
+    "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """The headers of one file; what is absent or not understood is None or empty.
+
+    Args:
+        path: The file.
+        sop_class: Kind of object (SOP Class UID).
+        sop_uid: The object's own UID.
+        study_uid: Study Instance UID.
+        series_uid: Series Instance UID.
+        frame_uid: Frame of Reference UID.
+        patient: Patient's id and name, to tell two patients apart; never shown.
+        modality: Modality code.
+        series_number: Series Number.
+        instance: Instance Number.
+        acquisition: Acquisition Number, as text.
+        echo: Echo number and temporal position, as text.
+        image_type: Values of Image Type.
+        rows: Pixels along the second array axis.
+        columns: Pixels along the first array axis.
+        frames: Number of frames; 1 for an ordinary slice.
+        samples: Values a pixel.
+        pixel_bytes: Bytes of unpacked pixels that the file must hold at least; 0 where packed.
+        position: (3,) LPS+ mm of the first pixel's centre.
+        orientation: (6,) unit vectors along a row and down a column, LPS+.
+        spacing: (2,) mm between rows and between columns.
+        slope: Rescale Slope; 1 where absent.
+        syntax: Transfer Syntax UID.
+    """
+
+    path: str
+    sop_class: str = ""
+    sop_uid: str = ""
+    study_uid: str = ""
+    series_uid: str = ""
+    frame_uid: str = ""
+    patient: tuple[str, str] = field(default=("", ""), repr=False)
+    modality: str = ""
+    series_number: int | None = None
+    instance: int | None = None
+    acquisition: str = ""
+    echo: str = ""
+    image_type: tuple[str, ...] = ()
+    rows: int = 0
+    columns: int = 0
+    frames: int = 1
+    samples: int = 1
+    pixel_bytes: int = 0
+    position: NDArray[np.float64] | None = None
+    orientation: NDArray[np.float64] | None = None
+    spacing: NDArray[np.float64] | None = None
+    slope: float | None = 1.0
+    syntax: str = ""
+
+    @property
+    def is_directory(self) -> bool:
+        """Is it a DICOMDIR, a list of other files?"""
+        return self.sop_class == _MEDIA_DIRECTORY
+
+    @property
+    def is_enhanced(self) -> bool:
+        """Does the file hold several frames, each with a place of its own?"""
+        return self.frames > 1 or self.sop_class in _ENHANCED
+
+    @property
+    def is_mosaic(self) -> bool:
+        """Are many slices tiled into one picture (Siemens)?"""
+        return "MOSAIC" in self.image_type
+
+    @property
+    def aside(self) -> str:
+        """Why the object is no part of any volume; empty where it may be."""
+        if "LOCALIZER" in self.image_type:
+            return "localizer"
+        if self.sop_class in _SLICED or self.sop_class in _ENHANCED:
+            return ""
+        placed = self.position is not None and self.orientation is not None
+        pictured = self.samples == 1 and self.frames == 1 and self.rows and self.columns
+        return "" if pictured and (placed or not self.sop_class) else "not an image of slices"
+
+    @property
+    def missing(self) -> str:
+        """The tag without which the slice has no place, or whose value cannot be; else empty."""
+        if self.position is None:
+            return "ImagePositionPatient is absent or not three numbers"
+        if self.orientation is None:
+            return "ImageOrientationPatient is absent or not six numbers"
+        row, column = self.orientation[:3], self.orientation[3:]
+        lengths = np.linalg.norm(row), np.linalg.norm(column)
+        if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(row @ column)) > 1e-3:
+            return "ImageOrientationPatient does not hold two perpendicular unit vectors"
+        if self.spacing is None:
+            return "PixelSpacing is absent or not two numbers"
+        if self.spacing.min() <= 0:
+            return f"PixelSpacing is {self.spacing[0]:g}, {self.spacing[1]:g} mm"
+        if not 0 < self.rows * self.columns <= MAX_SLICE_PIXELS:
+            return f"Rows and Columns are {self.rows} and {self.columns}"
+        if self.samples != 1:
+            return f"SamplesPerPixel is {self.samples} (colour)"
+        if self.slope is None or self.slope == 0:
+            return "RescaleSlope is 0 or not a number"
+        return ""
+
+
+def read_slice(path: PathLike) -> Slice:
+    """Read the headers of a DICOM file; pixels are left where they are.
+
+    Raises:
+        UnreadableInput: If the file is empty, damaged or no DICOM.
+    """
+    if not os.path.getsize(path):
+        raise UnreadableInput("the file is empty", cure="Copy or export it again.", path=path)
+    if _DEFLATED in opening(path):
+        raise UnreadableInput(
+            "the whole DICOM file is deflated (transfer syntax 1.2.840.10008.1.2.1.99)",
+            cure="Unpack it, for example with dcmtk's dcmconv +te.", path=path,
+        )  # fmt: skip
+    dataset = read_dataset(path, pixels=False)
+    found = _slice_of(dataset, os.fspath(path))
+    if not found.sop_class and not found.rows:
+        raise UnreadableInput(
+            "the DICOM headers are cut short or damaged", cure="Copy or export the file again.",
+            path=path,
+        )  # fmt: skip
+    return found
+
+
+def read_dataset(path: PathLike, *, pixels: bool) -> pydicom.Dataset:
+    """Read a DICOM file; its data elements are parsed when they are asked for.
+
+    Args:
+        path: The file.
+        pixels: Whether to read everything, or only what a `Slice` needs.
+
+    Raises:
+        UnreadableInput: If pydicom cannot read it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values out of bounds are judged by us
+        try:
+            if pixels:
+                return pydicom.dcmread(path, force=True)
+            return pydicom.dcmread(
+                path, stop_before_pixels=True, force=True, specific_tags=list(_TAGS)
+            )
+        except OSError as error:
+            raise unreadable(error, path) from error
+        except PYDICOM_ERRORS as error:
+            raise UnreadableInput(
+                "the DICOM headers are damaged", cure="Copy or export the file again.", path=path
+            ) from error  # fmt: skip
+
+
+def text_of(dataset: pydicom.Dataset, keyword: str) -> str:
+    """A value as text; empty where it is absent or cannot be read."""
+    value = _value(dataset, keyword)
+    return "" if value is None else str(value).strip(" \0")
+
+
+def numbers_of(dataset: pydicom.Dataset, keyword: str, count: int) -> NDArray[np.float64] | None:
+    """``count`` finite numbers, or None."""
+    value = _value(dataset, keyword)
+    try:
+        values = np.array(value, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        return None
+    return values if values.shape == (count,) and np.isfinite(values).all() else None
+
+
+def _value(dataset: pydicom.Dataset, keyword: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return dataset.get(keyword)
+        except PYDICOM_ERRORS:
+            return None
+
+
+def _whole(dataset: pydicom.Dataset, keyword: str) -> int | None:
+    value = numbers_of(dataset, keyword, 1)
+    return None if value is None else int(value[0])
+
+
+def _slice_of(dataset: pydicom.Dataset, path: str) -> Slice:
+    rows, columns = (_whole(dataset, name) or 0 for name in ("Rows", "Columns"))
+    samples = _whole(dataset, "SamplesPerPixel") or 1
+    frames = _whole(dataset, "NumberOfFrames") or 1
+    syntax = str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", "") or "")
+    bits = _whole(dataset, "BitsAllocated") or 0
+    size = rows * columns * samples * frames * bits // 8
+    slope = numbers_of(dataset, "RescaleSlope", 1)
+    return Slice(
+        path,
+        sop_class=text_of(dataset, "SOPClassUID"),
+        sop_uid=text_of(dataset, "SOPInstanceUID"),
+        study_uid=text_of(dataset, "StudyInstanceUID"),
+        series_uid=text_of(dataset, "SeriesInstanceUID"),
+        frame_uid=text_of(dataset, "FrameOfReferenceUID"),
+        patient=(text_of(dataset, "PatientID"), text_of(dataset, "PatientName")),
+        modality=text_of(dataset, "Modality"),
+        series_number=_whole(dataset, "SeriesNumber"),
+        instance=_whole(dataset, "InstanceNumber"),
+        acquisition=text_of(dataset, "AcquisitionNumber"),
+        echo=text_of(dataset, "EchoNumbers") + "/" + text_of(dataset, "TemporalPositionIdentifier"),
+        image_type=tuple(text_of(dataset, "ImageType").strip("[]").replace("'", "").split(", ")),
+        rows=rows,
+        columns=columns,
+        frames=frames,
+        samples=samples,
+        pixel_bytes=size if syntax in _UNPACKED else 0,
+        position=numbers_of(dataset, "ImagePositionPatient", 3),
+        orientation=numbers_of(dataset, "ImageOrientationPatient", 6),
+        spacing=numbers_of(dataset, "PixelSpacing", 2),
+        slope=1.0 if not text_of(dataset, "RescaleSlope") else (
+            None if slope is None else float(slope[0])
+        ),
+        syntax=syntax,
+    )  # fmt: skip

@@ -1,0 +1,99 @@
+"""Names of labels: from the user, the predictions' bundle, their measurements, or a data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from unetr_app.bundle import read_card
+from unetr_app.errors import InvalidRequest, UnetrError
+from unetr_app.labels import Label, LabelSet
+from unetr_app.scoring.manifest import read_manifest
+from unetr_app.scoring.pairs import Pairs
+
+_MEASUREMENTS = "measurements.json"
+_DATASET = "dataset.json"
+_NONE = LabelSet(())
+
+
+def parse_labels(text: str) -> LabelSet:
+    """Labels from words such as ``"1=Anterior,2=Posterior"``.
+
+    Raises:
+        InvalidRequest: If a part is not ``value=name``, or a value or name comes twice.
+
+    Example:
+        >>> parse_labels("1=Anterior, 2=Posterior").names
+        ('Anterior', 'Posterior')
+    """
+    labels: list[Label] = []
+    for part in text.split(","):
+        value, equals, name = (piece.strip() for piece in part.partition("="))
+        if not (value.isdecimal() and equals and name):
+            raise InvalidRequest(
+                f"{part.strip()!r} is not value=name",
+                cure="Write labels as in 1=Anterior,2=Posterior.",
+            )
+        labels.append(Label(int(value), name))
+    return LabelSet(tuple(labels))
+
+
+def find_labels(pairs: Pairs) -> LabelSet:
+    """What the values of the label maps mean, as far as files near them tell.
+
+    Looked for in this order: the bundle that the predictions' manifest names, the measurements
+    beside a prediction, a ``dataset.json`` beside or one folder above a reference.
+
+    Returns:
+        Labels; none where nothing is told.
+    """
+    if not pairs.matched:
+        return _NONE
+    first = pairs.matched[0]
+    case_folder = first.prediction.parent
+    return (
+        _of_bundle(case_folder.parent)
+        or _of_measurements(case_folder / _MEASUREMENTS)
+        or _of_dataset(first.reference.parent / _DATASET)
+        or _of_dataset(first.reference.parent.parent / _DATASET)
+        or _NONE
+    )
+
+
+def with_names(values: LabelSet, known: LabelSet) -> LabelSet:
+    """``known``, and of ``values`` those that it lacks."""
+    told = set(known.values)
+    return LabelSet((*known, *(label for label in values if label.value not in told)))
+
+
+def _of_bundle(folder: Path) -> LabelSet | None:
+    """Labels of the bundle that the newest row of the manifest names, if it is installed."""
+    names = [row["bundle"].get("name", "") for row in read_manifest(folder).values()]
+    try:
+        return read_card(names[-1]).labels if names and names[-1] else None
+    except UnetrError:
+        return None
+
+
+def _of_measurements(path: Path) -> LabelSet | None:
+    try:
+        rows = _read(path)["labels"]
+        return LabelSet.from_names({int(row["value"]): str(row["name"]) for row in rows})
+    except (OSError, ValueError, KeyError, TypeError, UnetrError):
+        return None
+
+
+def _of_dataset(path: Path) -> LabelSet | None:
+    """Labels of a data set: value to name as in the Decathlon, or name to value."""
+    try:
+        table = dict(_read(path)["labels"])
+        if all(str(key).isdecimal() for key in table):
+            return LabelSet.from_names({int(key): str(name) for key, name in table.items()})
+        return LabelSet.from_names({int(value): str(name) for name, value in table.items()})
+    except (OSError, ValueError, KeyError, TypeError, UnetrError):
+        return None
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,113 @@
+"""Pairs: which prediction belongs to which reference, by case id."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from unetr_app.cases import case_id_of
+from unetr_app.errors import InvalidRequest
+
+LABEL_MAP = "labels.nii.gz"
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prediction and its reference.
+
+    Args:
+        case_id: Shared by both; nothing of a path.
+        prediction: The predicted label map's file.
+        reference: The reference's file.
+    """
+
+    case_id: str
+    prediction: Path
+    reference: Path
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What was found in a folder of predictions and a folder of references.
+
+    Args:
+        matched: In order of case id.
+        only_predicted: Ids of predictions without a reference.
+        only_reference: Ids of references without a prediction.
+    """
+
+    matched: tuple[Pair, ...]
+    only_predicted: tuple[str, ...] = ()
+    only_reference: tuple[str, ...] = ()
+
+
+def find_pairs(prediction: str | os.PathLike[str], reference: str | os.PathLike[str]) -> Pairs:
+    """Match label maps by case id: two folders, or two files whatever they are called.
+
+    A folder that holds ``<case_id>/labels.nii.gz`` (as `unetr segment` writes them) is read as
+    such; any other by its files ``<case_id>.nii.gz``, ``.nii``, ``.nrrd``, ``.mha`` or ``.mhd``.
+
+    Args:
+        prediction: Folder or file.
+        reference: Folder or file.
+
+    Raises:
+        InvalidRequest: If one is missing, one is a file and the other a folder, a folder holds no
+            label map, or two files of a folder have the same id.
+    """
+    ours, theirs = Path(prediction), Path(reference)
+    for path in (ours, theirs):
+        if not path.exists():
+            raise InvalidRequest("there is no such file or folder", path=path)
+    if ours.is_dir() != theirs.is_dir():
+        raise InvalidRequest(
+            "one of the two is a file and the other a folder",
+            cure="Give two files, or two folders whose files have the same names.",
+        )
+    if not ours.is_dir():
+        named = theirs if ours.name == LABEL_MAP else ours
+        return Pairs((Pair(case_id_of(named.name), ours, theirs),))
+    predicted, true = label_maps(ours), label_maps(theirs)
+    both = sorted(predicted.keys() & true.keys())
+    return Pairs(
+        tuple(Pair(case_id, predicted[case_id], true[case_id]) for case_id in both),
+        tuple(sorted(predicted.keys() - true.keys())),
+        tuple(sorted(true.keys() - predicted.keys())),
+    )
+
+
+def label_maps(folder: Path) -> dict[str, Path]:
+    """The label maps of a folder by case id.
+
+    Raises:
+        InvalidRequest: If there is none, or two have the same id.
+    """
+    found = [(p.parent.name, p) for p in folder.glob(f"*/{LABEL_MAP}") if p.is_file()]
+    if not found:
+        files = (p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+        found = [(p.name, p) for p in files if p.name.lower().endswith(ENDINGS)]
+    maps: dict[str, Path] = {}
+    for name, path in sorted(found):
+        case_id = case_id_of(name)
+        if case_id in maps:
+            raise InvalidRequest(
+                f"the case {case_id} has two label maps, {maps[case_id].name} and {path.name}",
+                cure="Keep one of them.",
+                path=folder,
+            )
+        maps[case_id] = path
+    if not maps:
+        raise InvalidRequest("the folder holds no label map", cure=_advice(folder), path=folder)
+    return maps
+
+
+def _advice(folder: Path) -> str:
+    inner = sorted(p.name for p in folder.iterdir() if p.is_dir() and _holds_files(p))
+    guess = f"Did you mean its folder {' or '.join(inner[:3])}? " if inner else ""
+    return f"{guess}Needed are <case_id>/{LABEL_MAP} or <case_id>.nii.gz, .nii, .nrrd or .mha."
+
+
+def _holds_files(folder: Path) -> bool:
+    return any(p.name.lower().endswith(ENDINGS) for p in folder.iterdir())

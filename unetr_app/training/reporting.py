@@ -1,0 +1,25 @@
+"""What training and evaluation configs hand to MONAI's reporting handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine
+
+
+def loss_value(output: Mapping[str, Any]) -> float:
+    """The loss of a training step as a number, from the trainer's output."""
+    return float(output["loss"].item())
+
+
+def validation_dice(engine: Engine) -> float:
+    """The evaluator's ``mean_dice``; higher is better."""
+    return float(engine.state.metrics["mean_dice"])
+
+
+def case_names(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The file names of a decollated batch, without their folders, for `MetricsSaver`."""
+    paths = (item["image"].meta["filename_or_obj"] for item in batch)
+    return [{"filename_or_obj": Path(path).name} for path in paths]
