@@ -152,9 +152,7 @@ def run_demo(
     )
     if result.stopped is not None:
         raise result.stopped
-    return [
-        _row(side, outcome, Path(out)) for side, outcome in zip(inputs, result, strict=True)
-    ]
+    return [_row(side, outcome, Path(out)) for side, outcome in zip(inputs, result, strict=True)]
 
 
 def _row(side: str, outcome: Outcome, out: Path) -> DemoSide:

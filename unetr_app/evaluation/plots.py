@@ -15,7 +15,7 @@ from html import escape
 import numpy as np
 
 _WIDTH, _NAMES, _RIGHT = 860, 200, 24  # px: of the whole, of the column of names, of the margin
-_ROW, _TOP, _BOTTOM = 36, 8, 42
+_ROW, _TOP, _BOTTOM = 44, 8, 42
 _PANEL_WIDTH, _PANEL_HEIGHT = 410, 270
 _LEFT, _LOW = 62, 44
 _LONGEST_NAME = 28
@@ -160,10 +160,10 @@ def _strip(strip: Strip, scale: Scale, middle: float) -> list[str]:
         for n, (value, case_id) in enumerate(zip(strip.values, strip.case_ids, strict=True))
     ]
     return [
-        f'<rect class="box" x="{lower}" y="{middle - 11}" width="{max(upper - lower, 1):.1f}" '
-        'height="22"/>',
+        f'<rect class="box" x="{lower}" y="{middle - 15}" width="{max(upper - lower, 1):.1f}" '
+        'height="30"/>',
         *dots,
-        _line((median, middle - 11), (median, middle + 11), "median"),
+        _line((median, middle - 15), (median, middle + 15), "median"),
         f'<path class="mean" d="M{mean} {middle - 6}l5 6l-5 6l-5 -6z"/>',
     ]
 
@@ -202,7 +202,7 @@ def _line(start: tuple[float, float], stop: tuple[float, float], kind: str) -> s
 
 def _dot(x: float, y: float, said: str) -> str:
     return (
-        f'<circle class="dot" cx="{x}" cy="{y:.1f}" r="3.2"><title>{escape(said)}</title></circle>'
+        f'<circle class="dot" cx="{x}" cy="{y:.1f}" r="2.8"><title>{escape(said)}</title></circle>'
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -126,11 +127,15 @@ def _statistic(value: Statistic, metric: Metric) -> str:
 
 
 def _distributions(cases: Sequence[CaseComparison], summaries: Sequence[LabelSummary]) -> str:
-    charts = [
-        f"<h3>{escape(metric.heading)}</h3>"
-        + strip_chart(metric.heading, _strips(cases, summaries, metric), limits=limits)
-        for metric, limits in ((metrics.DICE, (0.0, 1.0)), (metrics.HD95, None))
-    ]
+    charts: list[str] = []
+    for metric in (metrics.DICE, metrics.HD95):
+        strips = _strips(cases, summaries, metric)
+        lowest = min((value for strip in strips for value in strip.values), default=0.0)
+        limits = (math.floor(lowest * 10) / 10, 1.0) if metric is metrics.DICE else None
+        if limits == (1.0, 1.0):
+            limits = (0.9, 1.0)
+        charts.append(f"<h3>{escape(metric.heading)}</h3>")
+        charts.append(strip_chart(metric.heading, strips, limits=limits))
     note = "Box: middle half of the cases; line: median; diamond: mean; dots: cases."
     return _section("Distributions", f"<p>{note}</p>{''.join(charts)}") if cases else ""
 

@@ -23,7 +23,7 @@ svg .small { fill: var(--soft); font-size: 11px; }
 svg .strong { font-weight: 600; font-size: 13px; }
 .axis { stroke: var(--soft); } .grid { stroke: var(--line); stroke-width: .6; }
 .box { fill: var(--box); stroke: var(--dot); } .median { stroke: var(--ink); stroke-width: 2; }
-.dot { fill: var(--dot); fill-opacity: .65; } .mean { fill: var(--mean); stroke: var(--page); }
+.dot { fill: var(--dot); fill-opacity: .55; } .mean { fill: var(--mean); stroke: var(--page); }
 .bias { stroke: var(--mean); stroke-width: 1.6; }
 .limit { stroke: var(--mean); stroke-dasharray: 6 4; }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1rem; }

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 
 from unetr_app.errors import UnreadableInput
@@ -242,13 +243,14 @@ def _slice_of(dataset: pydicom.Dataset, path: str) -> Slice:
     rows, columns = (_whole(dataset, name) or 0 for name in ("Rows", "Columns"))
     samples = _whole(dataset, "SamplesPerPixel") or 1
     frames = _whole(dataset, "NumberOfFrames") or 1
-    syntax = str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", "") or "")
+    meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
+    syntax = text_of(meta, "TransferSyntaxUID")
     bits = _whole(dataset, "BitsAllocated") or 0
     size = rows * columns * samples * frames * bits // 8
     slope = numbers_of(dataset, "RescaleSlope", 1)
     return Slice(
         path,
-        sop_class=text_of(dataset, "SOPClassUID"),
+        sop_class=text_of(dataset, "SOPClassUID") or text_of(meta, "MediaStorageSOPClassUID"),
         sop_uid=text_of(dataset, "SOPInstanceUID"),
         study_uid=text_of(dataset, "StudyInstanceUID"),
         series_uid=text_of(dataset, "SeriesInstanceUID"),
