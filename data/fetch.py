@@ -69,8 +69,10 @@ def fetch(
         InvalidRequest: If the name is unknown or no plain name.
         UnreadableInput: If the archive or a file in it is damaged, or cannot be had.
     """
-    if Path(name).name != name:
+    if not name or Path(name).name != name:
         raise InvalidRequest(f"{name!r} is no name of a data set")
+    if at_hand is not None and not at_hand.exists():
+        raise UnreadableInput("there is no such file or folder", path=at_hand)
     home = folder / name
     if at_hand is not None and at_hand.is_dir():
         if at_hand.resolve() != home.resolve():
@@ -95,11 +97,8 @@ def _unpack_archive(
         archive = folder / f"{name}.tar"
         with _bar(console, "fetching", bytes_=True) as progress:
             download(url, archive, md5=md5, progress=progress)
-    elif at_hand.is_file():
-        archive = at_hand
-        check_md5(archive, md5, remove=False)
     else:
-        raise UnreadableInput("there is no such file or folder", path=at_hand)
+        archive = check_md5(at_hand, md5, remove=False)
     made = unpack(archive, folder)
     if [entry.name for entry in made] != [name]:
         raise UnreadableInput(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from unetr_app.errors import UnetrError, UnreadableInput
+from unetr_app.errors import UnetrError, UnreadableInput, UnsafeGeometry
 from unetr_app.io import read_label_map, read_volume
 from unetr_app.io.atomic import write_json
 from unetr_app.labels import LabelSet
@@ -89,7 +89,7 @@ def verify(dataset: MsdDataset, *, progress: Progress | None = None) -> list[Une
             truth = read_label_map(label, dataset.labels)
             if not truth.geometry.is_close(volume.geometry):
                 faults.append(
-                    UnreadableInput(
+                    UnsafeGeometry(
                         f"its grid {truth.geometry.shape} is not that of the image, "
                         f"{volume.geometry.shape}, or lies elsewhere",
                         path=label,

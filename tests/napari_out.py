@@ -1,8 +1,14 @@
-"""An output folder as `unetr segment` leaves it, made of phantoms by the package's own writers."""
+"""What the napari tests share.
+
+An output folder as `unetr segment` leaves it, made of phantoms by the package's own writers; and
+napari itself, or a skip.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import pytest
 
 from data.phantom_files import write_nifti
 from unetr_app.batch.fingerprint import Recipe, content_hash
@@ -44,3 +50,18 @@ def add_case(
     with (out / "manifest.jsonl").open("a") as stream:
         stream.write(row.to_json() + "\n")
     return out
+
+
+def require_napari() -> None:
+    """Skip the calling module where napari is not installed, or has no OpenGL library to load."""
+    try:
+        import napari.components  # noqa: F401 - is it there?
+    except (ImportError, OSError) as error:
+        pytest.skip(f"napari cannot be imported: {error}", allow_module_level=True)
+
+
+def use_plain_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests neither depend on the user's napari preferences nor change them."""
+    from napari import settings
+
+    monkeypatch.setattr(settings, "_SETTINGS", settings.NapariSettings(config_path=None))

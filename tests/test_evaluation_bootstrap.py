@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unetr_app.evaluation import bootstrap, bootstrap_interval
 
+law = settings(deadline=None, max_examples=60)  # the machine may be busy
+
 values = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30)
 
 
+@law
 @given(values)
 def test_interval_is_ordered_and_within_the_values(sample):
     low, high = bootstrap_interval(sample)
@@ -15,11 +18,13 @@ def test_interval_is_ordered_and_within_the_values(sample):
     assert min(sample) - slack <= low <= high <= max(sample) + slack
 
 
+@law
 @given(values)
 def test_same_values_give_the_same_interval(sample):
     assert bootstrap_interval(sample) == bootstrap_interval(list(sample))
 
 
+@law
 @given(values, st.floats(-10, 10), st.floats(0.1, 10))
 def test_interval_follows_shift_and_scale(sample, shift, scale):
     low, high = bootstrap_interval(sample)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -18,6 +18,8 @@ from unetr_app.evaluation import (
 from unetr_app.geometry import Geometry
 from unetr_app.labels import LabelSet
 from unetr_app.volume import Segmentation
+
+law = settings(deadline=None, max_examples=60)  # the machine may be busy
 
 SHAPE = (7, 6, 5)
 AFFINE = np.array([[0.0, -1.2, 0.0, 40], [0.8, 0.0, 0.0, -3], [0.0, 0.0, 3.0, 900], [0, 0, 0, 1]])
@@ -37,6 +39,7 @@ def block(value, start, stop):
     return label_map
 
 
+@law
 @given(label_maps, label_maps)
 def test_cropping_to_the_label_changes_no_number(first, second):
     rows = compare(segmentation(first), segmentation(second), tolerance_mm=1.3)
@@ -52,6 +55,7 @@ def test_cropping_to_the_label_changes_no_number(first, second):
         assert row.prediction_ml - row.reference_ml == pytest.approx(row.volume_difference_ml)
 
 
+@law
 @given(label_maps, label_maps)
 def test_status_says_where_the_label_is(first, second):
     for row in compare(segmentation(first), segmentation(second)):
@@ -61,6 +65,7 @@ def test_status_says_where_the_label_is(first, second):
         assert row.status == expected[there]
 
 
+@law
 @given(label_maps, label_maps, st.sampled_from(["RAS", "LPS", "SAL"]))
 def test_order_of_stored_axes_does_not_matter(first, second, codes):
     here = compare(segmentation(first), segmentation(second))
@@ -68,6 +73,7 @@ def test_order_of_stored_axes_does_not_matter(first, second, codes):
     assert here == there
 
 
+@law
 @given(label_maps, label_maps)
 def test_overlapping_masks_compare_as_label_maps(first, second):
     masks = np.stack([first == value for value in LABELS.values])

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -12,6 +12,8 @@ from unetr_app.geometry import Geometry
 from unetr_app.labels import LabelSet
 from unetr_app.volume import Segmentation, Volume
 
+law = settings(deadline=None, max_examples=60)  # the machine may be busy
+
 SHAPE = (5, 4, 3)
 AFFINE = np.array([[0.0, -1.2, 0.1, 40], [0.8, 0.0, 0.0, -3], [0.0, 0.2, 3.0, 900], [0, 0, 0, 1]])
 GRID = Geometry(SHAPE, AFFINE)
@@ -20,6 +22,7 @@ label_maps = hnp.arrays(np.uint16, SHAPE, elements=st.sampled_from([0, 1, 2, 300
 images = hnp.arrays(np.float32, (1, *SHAPE), elements=st.floats(-1024, 3000, width=32))
 
 
+@law
 @given(label_maps, images)
 def test_every_number_equals_the_plain_way_of_computing_it(label_map, image):
     rows = measure(Segmentation(label_map, GRID, LABELS), Volume(image, GRID))
@@ -38,6 +41,7 @@ def test_every_number_equals_the_plain_way_of_computing_it(label_map, image):
         np.testing.assert_allclose(row.centroid_mm, points.mean(axis=0), atol=1e-9)
 
 
+@law
 @given(label_maps, images, st.sampled_from(["RAS", "LPS", "SAL", "IPR"]))
 def test_reorienting_changes_no_measurement(label_map, image, codes):
     segmentation, volume = Segmentation(label_map, GRID, LABELS), Volume(image, GRID)
@@ -52,6 +56,7 @@ def test_reorienting_changes_no_measurement(label_map, image, codes):
             )  # fmt: skip
 
 
+@law
 @given(label_maps, images)
 def test_overlapping_labels_measure_as_exclusive_ones(label_map, image):
     volume = Volume(image, GRID)

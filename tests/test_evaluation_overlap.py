@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -8,11 +8,14 @@ from unetr_app.errors import UnsafeGeometry
 from unetr_app.evaluation import dice, volume_difference_ml, volume_difference_percent
 from unetr_app.geometry import Geometry
 
+law = settings(deadline=None, max_examples=60)  # the machine may be busy
+
 SHAPE = (3, 4, 5)
 GRID = Geometry(SHAPE, np.diag([0.5, -1.0, 4.0, 1.0]))
 masks = hnp.arrays(bool, SHAPE)
 
 
+@law
 @given(masks, masks)
 def test_dice_is_twice_the_shared_voxels_over_the_sum_of_both(first, second):
     a = {tuple(p) for p in np.argwhere(first)}
@@ -21,17 +24,20 @@ def test_dice_is_twice_the_shared_voxels_over_the_sum_of_both(first, second):
     assert dice(first, second) == pytest.approx(expected)
 
 
+@law
 @given(masks, masks)
 def test_dice_does_not_depend_on_the_order(first, second):
     assert dice(first, second) == dice(second, first)
 
 
+@law
 @given(masks)
 def test_dice_of_a_mask_with_itself_is_one_and_with_its_complement_zero(mask):
     assert dice(mask, mask) == 1.0
     assert dice(mask, ~mask) == 0.0
 
 
+@law
 @given(masks, masks)
 def test_volume_difference_is_a_difference_of_volumes(first, second):
     voxel_ml = 0.5 * 1.0 * 4.0 / 1000
@@ -39,6 +45,7 @@ def test_volume_difference_is_a_difference_of_volumes(first, second):
     assert volume_difference_ml(first, second, GRID) == pytest.approx(expected)
 
 
+@law
 @given(masks, st.integers(1, 60))
 def test_percent_is_of_the_reference(first, there):
     reference = np.zeros(60, dtype=bool)

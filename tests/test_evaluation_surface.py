@@ -17,6 +17,8 @@ from unetr_app.evaluation import (
 )
 from unetr_app.geometry import Geometry
 
+law = settings(deadline=None, max_examples=60)  # the machine may be busy
+
 SPACING = (0.7, 1.3, 2.9)
 shapes = st.tuples(*[st.integers(1, 5)] * 3)
 
@@ -67,6 +69,7 @@ def blobs(shape=(26, 22, 14), seed=3):
     return first, second ^ (rough & second)
 
 
+@law
 @given(pairs())
 def test_distances_equal_brute_force_on_oblique_and_sheared_grids(pair):
     first, second = pair
@@ -80,6 +83,7 @@ def test_distances_equal_brute_force_on_oblique_and_sheared_grids(pair):
             )
 
 
+@law
 @given(pairs())
 def test_search_tree_and_distance_transform_agree(pair):
     first, second = pair
@@ -106,6 +110,7 @@ def test_both_ways_are_taken_by_masks_that_suit_them(monkeypatch):
     assert set(taken) == {"_by_tree"}
 
 
+@law
 @given(pairs())
 def test_order_of_the_masks_swaps_the_directions_alone(pair):
     first, second = pair
@@ -117,6 +122,7 @@ def test_order_of_the_masks_swaps_the_directions_alone(pair):
     assert surface_dice(one, 0.8) == surface_dice(other, 0.8)
 
 
+@law
 @given(pairs())
 def test_a_mask_agrees_with_itself_wholly(pair):
     found = surface_distances(pair[0], pair[0], oblique(pair[0].shape))
@@ -124,6 +130,7 @@ def test_a_mask_agrees_with_itself_wholly(pair):
     assert surface_dice(found, 0.0) == 1.0
 
 
+@law
 @given(st.integers(0, 2), st.integers(1, 6))
 def test_a_body_moved_along_one_axis_is_that_many_millimetres_away(axis, steps):
     shape = (16, 16, 16)

@@ -12,6 +12,7 @@ from data.msd import deal_folds, open_msd, verify
 from data.phantom_files import write_nifti
 from unetr_app.errors import InvalidRequest, UnreadableInput, UnsafeGeometry
 from unetr_app.geometry import Geometry
+from unetr_app.io import read_geometry
 
 
 @pytest.fixture
@@ -44,10 +45,9 @@ def test_faults_are_named_and_the_other_cases_are_still_checked(folder):
     image = folder / rows[1]["image"]
     image.write_bytes(image.read_bytes()[:-200])
     label = folder / rows[3]["label"]
-    shape = open_msd(folder).training and Geometry((5, 6, 7), np.eye(4))
-    write_nifti(np.zeros((5, 6, 7), np.uint8), shape, label)
+    write_nifti(np.zeros((5, 6, 7), np.uint8), Geometry((5, 6, 7), np.eye(4)), label)
     other = folder / rows[5]["label"]
-    grid = phantom.Geometry((16, 18, 14), np.eye(4))
+    grid = read_geometry(folder / rows[5]["image"])
     write_nifti(np.full(grid.shape, 9, np.uint8), grid, other)
     faults = verify(open_msd(folder))
     assert [type(f) for f in faults] == [UnreadableInput, UnsafeGeometry, InvalidRequest]

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 
 from data.phantom import oblique_geometry, phantom
+from tests.napari_out import require_napari, use_plain_settings
 from unetr_app.errors import InvalidRequest, UnsafeGeometry
 from unetr_app.geometry import Geometry
 from unetr_app.labels import Label, LabelSet
 from unetr_app.volume import Segmentation, Volume
 
-components = pytest.importorskip("napari.components", reason="napari is not installed")
+require_napari()
 
-from unetr_app.napari import display, layers  # noqa: E402 - needs napari
+from napari.components import ViewerModel  # noqa: E402 - needs napari
+
+from unetr_app.napari import display, layers  # noqa: E402
 
 STRAIGHT = Geometry((9, 7, 5), np.diag([1.0, 1.5, 3.0, 1.0]))
 GRIDS = {
@@ -25,6 +28,11 @@ GRIDS = {
     "oblique, sagittal": oblique_geometry((9, 7, 5)).reoriented("ASL"),
 }
 TWO = LabelSet((Label(1, "Anterior", (255, 0, 0)), Label(2, "Posterior", (0, 0, 255))))
+
+
+@pytest.fixture(autouse=True)
+def plain_settings(monkeypatch):
+    use_plain_settings(monkeypatch)
 
 
 @pytest.fixture(params=GRIDS)
@@ -45,7 +53,7 @@ def two_blobs(grid):
 
 
 def shown(made):
-    viewer = components.ViewerModel()
+    viewer = ViewerModel()
     for layer in made:
         viewer.add_layer(layer)
     return viewer
@@ -214,7 +222,7 @@ def test_a_constant_image_can_be_shown():
 
 
 def test_layers_of_others_do_not_come_back():
-    viewer = components.ViewerModel()
+    viewer = ViewerModel()
     foreign = viewer.add_labels(np.zeros((5, 7, 9), np.uint8), name="mine")
     with pytest.raises(InvalidRequest, match="'mine' is no segmentation opened by unetr-app"):
         layers.to_segmentation(foreign)

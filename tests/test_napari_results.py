@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from napari_out import IMAGE, add_case, write_image
 
 from data.phantom import oblique_geometry, phantom
 from data.phantom_files import write_nifti
+from tests.napari_out import IMAGE, add_case, write_image
 from unetr_app.errors import UnreadableInput
 from unetr_app.napari import results
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from napari_out import IMAGE, add_case, write_image
 
 from data.phantom import oblique_geometry
+from tests.napari_out import IMAGE, add_case, require_napari, write_image
 from unetr_app.labels import LabelSet
 from unetr_app.notice import RESEARCH_NOTICE
 from unetr_app.volume import Segmentation, Volume
 
-pytest.importorskip("napari", reason="napari is not installed")
 pytest.importorskip("qtpy", reason="napari has no window without Qt")
+require_napari()
 
 GRID = oblique_geometry((30, 26, 12), (1.0, 1.2, 2.5), (8, -6, 10), (-15, -15, -15))
 FRONT_LEFT = (slice(3, 7), slice(18, 23), slice(6, 9))  # i to the right, j to the front

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unetr_app.geometry import Geometry
@@ -63,6 +63,7 @@ def test_views_do_not_depend_on_how_the_array_is_stored(codes):
         assert here.position == there.position
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.tuples(st.integers(0, 19), st.integers(0, 25), st.integers(0, 13)))
 def test_every_plane_goes_through_the_fullest_slice(index):
     volume, segmentation = marked(index)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unetr_app.batch.fingerprint import Recipe, content_hash
-from unetr_app.batch.folder import RESERVED, OutputFolder
+from unetr_app.batch.folder import OutputFolder
 from unetr_app.batch.journal import Row
 from unetr_app.batch.options import BatchOptions
 from unetr_app.cases import Case
@@ -52,11 +52,9 @@ def settle(case: Case, rows: Mapping[str, Row], folder: OutputFolder) -> Case:
         folder: The output folder.
     """
     row = rows.get(case.id)
-    taken = case.id.casefold() in RESERVED
-    if not taken and row is not None:
-        moved = row.input_from_manifest != path_from(folder.root, case.input)
-        taken = moved and not _has_content(case, row.input_hash)
-    if not taken:
+    if row is None or row.input_from_manifest == path_from(folder.root, case.input):
+        return case
+    if _has_content(case, row.input_hash):  # the same input, moved
         return case
     mark = hashlib.sha256(os.path.abspath(case.input).encode(errors="replace")).hexdigest()[:8]
     return replace(case, id=f"{case.id}-{mark}")

@@ -32,7 +32,6 @@ PREVIEW = "preview.png"
 SUMMARY = "summary.csv"
 DEBUG_LOG = "debug.log"
 WORKING = ".working"
-RESERVED = frozenset({"manifest.jsonl", SUMMARY, DEBUG_LOG, WORKING})
 
 
 def is_result(path: PurePosixPath) -> bool:
@@ -161,6 +160,12 @@ class OutputFolder:
                     cure="Choose another output folder.",
                     path=path,
                 )
+
+    @staticmethod
+    def is_result_of(path: Path, folders: Iterable[Path]) -> bool:
+        """Is a file a result in one of these cases' folders?"""
+        real = path.resolve()
+        return any(real.is_relative_to(f) and is_result(_relative(real, f)) for f in folders)
 
     def publish(self, claim: Claim) -> dict[str, str]:
         """Move a case's results from staging into its folder, in place of earlier ones.

@@ -58,8 +58,7 @@ class Row:
                 "seconds": outcome.seconds,
                 "peak_memory_mib": outcome.peak_memory_mib,
                 "warnings": list(outcome.warnings),
-                "error": error
-                and {"code": error.code, "cause": error.cause, "cure": error.cure},
+                "error": error and {"code": error.code, "cause": error.cause, "cure": error.cure},
                 "bundle": self.bundle,
                 "parameters": self.parameters,
                 "input_from_manifest": self.input_from_manifest,

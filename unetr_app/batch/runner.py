@@ -21,6 +21,8 @@ from unetr_app.batch.work import CaseWorker, Loaded
 from unetr_app.cases import Case
 from unetr_app.errors import Cancelled, UnetrError, UnwritableOutput
 
+Stage = Literal["reading", "opening", "segmenting", "ended", "waiting"]
+
 _PATIENCE = 0.1  # seconds between two looks at should_stop and at other processes' claims
 
 
@@ -29,8 +31,8 @@ class Progress:
     """Where a batch is.
 
     Args:
-        stage: What happens: a case is read, segmented, has ended; or all cases left are being done
-            by other processes.
+        stage: What happens: a case is read; the bundle is opened for it; it is segmented; it has
+            ended; or all cases left are being done by other processes.
         case_id: The case concerned.
         windows: Windows segmented and windows in all, of this case.
         ended: Cases that ended so far.
@@ -38,7 +40,7 @@ class Progress:
         outcome: How the case ended; None at the other stages.
     """
 
-    stage: Literal["reading", "segmenting", "ended", "waiting"]
+    stage: Stage
     case_id: str
     windows: tuple[int, int]
     ended: int
@@ -168,7 +170,9 @@ class _Run:
         readers = ThreadPoolExecutor(self._jobs) if self._jobs else _AtOnce()
         writers = ThreadPoolExecutor(self._jobs) if self._jobs else _AtOnce()
         try:
-            while self._worker.stopped is None and (self._waiting or self._ahead or self._elsewhere):
+            while self._worker.stopped is None and (
+                self._waiting or self._ahead or self._elsewhere
+            ):
                 self._step(readers, writers)
             self._collect(leave=0)
         except UnetrError as error:
@@ -206,10 +210,11 @@ class _Run:
 
     def _segment(self, number: int, loaded: Loaded, writers: Executor) -> None:
         case_id = loaded.case.id
+        if isinstance(self._segmenter, OnDemand):
+            self._tell("opening", case_id)
+            self._open(self._segmenter, loaded)
         started = time.monotonic()
         self._tell("segmenting", case_id)
-        if isinstance(self._segmenter, OnDemand):
-            self._open(self._segmenter, loaded)
         try:
             segmentation = self._segmenter.segment(
                 loaded.volume,
@@ -273,7 +278,7 @@ class _Run:
 
     def _tell(
         self,
-        stage: Literal["reading", "segmenting", "ended", "waiting"],
+        stage: Stage,
         case_id: str,
         *,
         windows: tuple[int, int] = (0, 0),

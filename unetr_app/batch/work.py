@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from unetr_app.batch.decision import Decision, decide, path_from, settle
-from unetr_app.batch.fingerprint import Recipe
+from unetr_app.batch.fingerprint import Recipe, content_hash
 from unetr_app.batch.folder import DEBUG_LOG, Claim, OutputFolder
 from unetr_app.batch.journal import Journal, Row
 from unetr_app.batch.memory import peak_memory_mib
@@ -18,7 +18,7 @@ from unetr_app.batch.outcome import Outcome, Problem
 from unetr_app.batch.results import write_results
 from unetr_app.batch.segmenting import Card
 from unetr_app.cases import Case
-from unetr_app.errors import UnetrError, UnfitInput, UnwritableOutput
+from unetr_app.errors import UnetrError, UnfitInput, UnreadableInput, UnwritableOutput
 from unetr_app.io import read_volume
 from unetr_app.volume import Segmentation, Volume
 
@@ -54,6 +54,13 @@ def disk_trouble(error: BaseException) -> OSError | None:
         if isinstance(cause, OSError) and cause.errno in _DISK:
             return cause
     return None
+
+
+def _hash_if_readable(case: Case) -> str:
+    try:
+        return content_hash(case.paths)
+    except UnreadableInput:
+        return ""
 
 
 class CaseWorker:
@@ -128,7 +135,7 @@ class CaseWorker:
         return Loaded(
             case, claim, volume,
             input_hash=decision.input_hash,
-            warnings=(*volume.warnings, *warnings),
+            warnings=(*case.warnings, *volume.warnings, *warnings),
             forced=forced,
             seconds=time.monotonic() - started,
         )  # fmt: skip
@@ -162,7 +169,9 @@ class CaseWorker:
         except UnfitInput:
             if not self._options.force:
                 raise
-            return [f"accepted by force: {w}" for w in training_range.check(volume, force=True)], True
+            return [
+                f"accepted by force: {w}" for w in training_range.check(volume, force=True)
+            ], True
 
     def finish(self, loaded: Loaded, segmentation: Segmentation, *, seconds: float) -> Outcome:
         """Write, publish and record the results of a case, and let go of it.
@@ -228,7 +237,12 @@ class CaseWorker:
         return outcome
 
     def _failed(
-        self, case: Case, error: Exception, *, seconds: float, input_hash: str = "",
+        self,
+        case: Case,
+        error: Exception,
+        *,
+        seconds: float,
+        input_hash: str = "",
         volume: Volume | None = None,
     ) -> Outcome:
         """Record a failure; earlier results that it would leave behind are removed.
@@ -252,7 +266,7 @@ class CaseWorker:
             good = earlier is not None and earlier.outcome.status == "done"
             if not (error is self.stopped and good):
                 self._folder.remove_results(case.id)
-                self._journal.append(self._row(outcome, input_hash))
+                self._journal.append(self._row(outcome, input_hash or _hash_if_readable(case)))
         return outcome
 
     def _stop(self, trouble: OSError, volume: Volume | None) -> UnwritableOutput:

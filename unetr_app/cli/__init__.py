@@ -19,28 +19,32 @@ COMMANDS = {
     "inspect": "Show which cases there are, their geometry and their problems.",
     "evaluate": "Compare segmentations with a reference.",
     "bundles": "List the bundles that are installed.",
-    "demo": "Segment both hippocampi of a head MRI that a Python package ships.",
+    "demo": "Segment both hippocampi of an average head, as a trial.",
 }
 USAGE, INTERNAL = 2, 1
 
 _EXAMPLES = """Examples:
-
-unetr demo -o demo
-
-unetr segment scans/ -o results --bundle hippocampus_mr_unetr_segmentation
-
-unetr evaluate results/ truth/ -o evaluation
+  unetr demo -o demo
+  unetr segment scans/ -o results --bundle hippocampus_mr_unetr_segmentation
+  unetr evaluate results/ truth/ -o evaluation
 """
 
 # Typer has carried a Click of its own since 0.16 or so; its classes are reached through Typer's.
 _ClickException: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
+
+def _unwrapped(text: str) -> str:
+    """Text that the help page shows line by line, as it is written."""
+    return "\n\n".join(f"\b\n{paragraph}" for paragraph in text.strip().split("\n\n"))
+
+
 app = typer.Typer(
     name="unetr",
     help="Segment 3D medical images with transformer networks. Research use only.",
-    epilog=_EXAMPLES,
+    epilog=_unwrapped(_EXAMPLES),
     add_completion=False,
     no_args_is_help=True,
+    rich_markup_mode=None,  # drawing help pages with rich takes twice the time
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -126,9 +130,11 @@ def _load(name: str) -> Any:
     """The sub-command, from its module's ``command``."""
     module = import_module(f"unetr_app.cli.{name}")
     single = typer.Typer(
-        add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
-    single.command(name, epilog=getattr(module, "EXAMPLES", None))(module.command)
+    single.command(name, epilog=_unwrapped(getattr(module, "EXAMPLES", "")))(module.command)
     return typer.main.get_command(single)
 
 
@@ -141,7 +147,8 @@ def _run(command: Any, args: Sequence[str], *, program: str) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
         else:
-            said = error.format_message().rstrip(".")
-            complain(f"{said}. See {program} --help.", program=program)
+            said = error.format_message().rstrip()
+            stop = "" if said.endswith((".", "?")) else "."
+            complain(f"{said}{stop} See {program} --help.", program=program)
         return USAGE
     return code if isinstance(code, int) else 0

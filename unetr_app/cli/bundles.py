@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from unetr_app.bundle import BundleCard
 
 EXAMPLES = """Examples:
-
-unetr bundles
-
-unetr bundles --json
+  unetr bundles
+  unetr bundles --json
 """
 
 
@@ -60,7 +58,8 @@ def _spacing_words(card: BundleCard) -> str:
     if spacing is None:
         return "-"
     return " x ".join(
-        f"{low:g}" if low == high else f"{low:g}-{high:g}" for low, high in zip(*spacing, strict=True)
+        f"{low:g}" if low == high else f"{low:g}-{high:g}"
+        for low, high in zip(*spacing, strict=True)
     )
 
 

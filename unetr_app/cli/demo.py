@@ -13,10 +13,8 @@ from unetr_app.cli.stopping import StopRequest
 from unetr_app.notice import RESEARCH_NOTICE
 
 EXAMPLES = """Examples:
-
-unetr demo
-
-unetr demo -o /tmp/hippocampi
+  unetr demo
+  unetr demo -o /tmp/hippocampi
 """
 
 
@@ -36,7 +34,9 @@ def command(
     with StopRequest() as stop:
         try:
             with progress_view(quiet=quiet) as view:
-                sides = run_demo(out, device=device, progress=view, should_stop=lambda: stop.is_made)
+                sides = run_demo(
+                    out, device=device, progress=view, should_stop=lambda: stop.is_made
+                )
         except Cancelled:
             raise typer.Exit(stop.exit_code) from None
     names = list(sides[0].label_ml)

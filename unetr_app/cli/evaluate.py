@@ -102,26 +102,24 @@ def _show(result: Score) -> None:
             more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
             note(f"{words}: {', '.join(ids[:_LISTED])}{more}")
     if result.summaries:
-        columns = ("Label", ">Cases", ">Dice", ">median", ">95 % interval", ">HD95 mm", ">median",
-                   ">95 % interval", ">ASSD mm", ">Surface Dice", ">Volume ml")  # fmt: skip
-        show_table(columns, [_row(summary) for summary in result.summaries])
+        columns = ("Label", "Metric", ">Cases", ">Mean", ">95 % interval", ">Median")
+        show_table(columns, [row for summary in result.summaries for row in _rows(summary)])
     unmatched = len(result.pairs.only_predicted) + len(result.pairs.only_reference)
-    say(f"Surface Dice at {result.tolerance_mm:g} mm; volume: prediction minus reference.")
+    say(f"Surface Dice at {result.tolerance_mm:g} mm. Volume: prediction minus reference.")
     say(f"{len(result.cases)} compared, {len(result.failures)} failed, {unmatched} unmatched.")
 
 
-def _row(summary: LabelSummary) -> tuple[str, ...]:
-    from unetr_app.evaluation.metrics import ASSD, DICE, HD95, SURFACE_DICE, VOLUME_ML
+def _rows(summary: LabelSummary) -> Generator[tuple[str, ...]]:
+    """A line for each metric of a label."""
+    from unetr_app.evaluation.metrics import METRICS
 
-    cells = [summary.name, str(summary.metrics[DICE.key].cases)]
-    for metric in (DICE, HD95):
+    for metric in METRICS:
         found = summary.metrics[metric.key]
-        low, high = found.interval or (None, None)
-        interval = "-" if low is None else f"{metric.format(low)} to {metric.format(high)}"
-        cells += [metric.format(found.mean), metric.format(found.median), interval]
-    for metric in (ASSD, SURFACE_DICE, VOLUME_ML):
-        cells.append(metric.format(summary.metrics[metric.key].mean))
-    return tuple(cells)
+        interval = " to ".join(metric.format(bound) for bound in found.interval or (None,))
+        yield (
+            summary.name, metric.heading, str(found.cases), metric.format(found.mean), interval,
+            metric.format(found.median),
+        )  # fmt: skip
 
 
 @contextmanager

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _STAGES = {
     "reading": "reading",
+    "opening": "loading the bundle",
     "segmenting": "segmenting",
     "ended": "done",
     "waiting": "waiting for another process",

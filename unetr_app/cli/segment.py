@@ -15,25 +15,23 @@ from unetr_app.errors import InvalidRequest, UnusableBundle
 from unetr_app.notice import RESEARCH_NOTICE
 
 if TYPE_CHECKING:
-    from unetr_app.batch.inputs import Inputs
     from unetr_app.batch.options import BatchOptions
     from unetr_app.batch.outcome import BatchResult, Outcome
     from unetr_app.batch.segmenting import SegmentsVolumes
     from unetr_app.bundle import BundleCard
+    from unetr_app.cases import Found
 
 ALL_DONE, USAGE, SOME_FAILED, NONE_DONE = 0, 2, 3, 4
 _MOST_ROWS = 24  # longer lists of cases are left to summary.csv
 _MOST_LABELS = 4  # more columns do not fit a screen
 
 EXAMPLES = """Examples:
+  unetr segment scan.nii.gz -o results -b hippocampus_mr_unetr_segmentation
+  unetr segment scans/ dicom/ -o results -b my_bundle/ --labels 1,2 --split-labels
+  unetr segment scans/ -o results -b my_bundle/ --dry-run
 
-unetr segment scan.nii.gz -o results --bundle hippocampus_mr_unetr_segmentation
-
-unetr segment scans/ dicom/ -o results --bundle my_bundle/ --labels 1,2 --split-labels
-
-unetr segment scans/ -o results --bundle my_bundle/ --dry-run
-
-Exit codes: 0 all done, 2 usage, 3 some cases failed, 4 none done, 130 and 143 stopped by a signal.
+Exit codes: 0 all done, 2 usage (nothing was begun), 3 some cases failed,
+4 none done, 130 and 143 stopped by a signal.
 """
 
 
@@ -41,8 +39,8 @@ def command(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
-            help="Images, or folders that are searched for them: NIfTI, NRRD, MHA, DICOM.",
+            metavar="INPUT",
+            help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM.",
         ),
     ],
     out: Annotated[
@@ -122,7 +120,9 @@ def command(
 
 def _check_device(device: str) -> None:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-        raise InvalidRequest(f"there is no device {device!r}", cure="Use auto, cpu, cuda or cuda:N.")
+        raise InvalidRequest(
+            f"there is no device {device!r}", cure="Use auto, cpu, cuda or cuda:N."
+        )
 
 
 def _card(bundle: str) -> BundleCard:
@@ -136,19 +136,21 @@ def _card(bundle: str) -> BundleCard:
     return read_card(bundle)
 
 
-def _find(inputs: Sequence[str], out: str, stop: StopRequest) -> Inputs:
+def _find(inputs: Sequence[str], out: str, stop: StopRequest) -> Found:
     from unetr_app.batch.inputs import find_inputs
 
     with stop.at_once():
         found = find_inputs(inputs, out=out)
     if found.passed_over:
-        note(f"{_count(found.passed_over, 'other file')} passed over: no images")
+        note(f"{_count(found.passed_over, 'file')} passed over: no images")
+    if found.set_aside:
+        note(f"{_count(found.set_aside, 'DICOM file')} set aside: no part of a volume")
     if not found.cases:
         note("unetr segment: no images were found. See which files are images: unetr inspect.")
     return found
 
 
-def _show_plan(found: Inputs, card: BundleCard, out: str, options: BatchOptions) -> int:
+def _show_plan(found: Found, card: BundleCard, out: str, options: BatchOptions) -> int:
     from unetr_app.batch.plan import plan_batch
 
     plan = plan_batch(found.cases, card, out=out, options=options)
@@ -164,7 +166,7 @@ def _show_plan(found: Inputs, card: BundleCard, out: str, options: BatchOptions)
 
 
 def _segment(
-    found: Inputs,
+    found: Found,
     card: BundleCard,
     out: str,
     options: BatchOptions,
@@ -219,7 +221,7 @@ def _show_cases(result: BatchResult, out: str) -> None:
         (
             o.case_id,
             result_words(o),
-            f"{o.seconds:.1f}",
+            "-" if o.resumed else f"{o.seconds:.1f}",
             *(f"{volumes[o.case_id][n]:.3f}" if n in volumes[o.case_id] else "-" for n in names),
         )
         for o in shown

@@ -101,6 +101,7 @@ def compare(
         UnsafeGeometry: If the grids differ by more than a thousandth of a millimetre.
         InvalidRequest: If the tolerance is negative.
     """
+    surface.require_tolerance(tolerance_mm)
     prediction = _on_the_grid_of(prediction, reference)
     known = {label.value: label.name for label in (*prediction.labels, *reference.labels)}
     known |= dict(names or {})
@@ -200,14 +201,13 @@ def _compare_masks(
         "prediction_ml": volumes[0],
         "reference_ml": volumes[1],
     }
-    surface_dice = surface.surface_dice(distances, tolerance_mm)  # refuses a bad tolerance
     if row["status"] == "absent":
         return row
     return row | {
         "dice": dice(prediction, reference),
         "hd95_mm": surface.hd95(distances),
         "assd_mm": surface.average_surface_distance(distances),
-        "surface_dice": surface_dice,
+        "surface_dice": surface.surface_dice(distances, tolerance_mm),
         "volume_difference_ml": volumes[0] - volumes[1],
         "volume_difference_percent": volume_difference_percent(prediction, reference),
     }

@@ -41,9 +41,9 @@ ASSD = Metric("assd_mm", "ASSD", "mm", 2, "Average symmetric surface distance: t
               "distance over both directions together.")  # fmt: skip
 SURFACE_DICE = Metric("surface_dice", "Surface Dice", "", 3, "The share of both surfaces that lies "
                       "within the tolerance of the other.")  # fmt: skip
-VOLUME_ML = Metric("volume_difference_ml", "Volume difference", "ml", 3,
+VOLUME_ML = Metric("volume_difference_ml", "Volume diff.", "ml", 3,
                    "Predicted minus reference volume.")  # fmt: skip
-VOLUME_PERCENT = Metric("volume_difference_percent", "Volume difference", "%", 1, "Predicted minus "
+VOLUME_PERCENT = Metric("volume_difference_percent", "Volume diff.", "%", 1, "Predicted minus "
                         "reference volume, in percent of the reference's.")  # fmt: skip
 
 METRICS = (DICE, HD95, ASSD, SURFACE_DICE, VOLUME_ML, VOLUME_PERCENT)

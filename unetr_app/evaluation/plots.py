@@ -75,15 +75,14 @@ def strip_chart(
     Args:
         title: Written below the axis, with the unit.
         strips: Rows from the top; those without values stay empty.
-        limits: Ends of the axis; from 0 to beyond the largest value where absent.
+        limits: Ends of the axis; where absent, they hold 0 and all values.
 
     Returns:
         An ``<svg>`` element.
     """
     height = _TOP + _ROW * len(strips) + _BOTTOM
     values = [v for strip in strips for v in strip.values]
-    low, high = limits or (min(0.0, *values, 0.0), max(values, default=1.0) * 1.04 or 1.0)
-    scale = Scale(low, high, _NAMES, _WIDTH - _RIGHT)
+    scale = Scale(*(limits or _span([0.0, *values])), _NAMES, _WIDTH - _RIGHT)
     base = _TOP + _ROW * len(strips)
     parts = [_across(scale, base), _words(_NAMES / 2 + _WIDTH / 2, height - 6, title)]
     for n, strip in enumerate(strips):
@@ -146,8 +145,11 @@ def _span(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     if not len(values):
         return 0.0, 1.0
     low, high = float(min(values)), float(max(values))
-    air = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
-    return low - air, high + air
+    if high - low <= 1e-6 * max(abs(low), abs(high)):
+        air = 0.1 * abs(high) or 1.0
+    else:
+        air = 0.06 * (high - low)
+    return (low and low - air), high + air
 
 
 def _strip(strip: Strip, scale: Scale, middle: float) -> list[str]:

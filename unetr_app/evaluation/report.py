@@ -19,42 +19,33 @@ from unetr_app.version import __version__
 
 
 @dataclass(frozen=True)
-class Unjudged:
-    """A case that has no numbers.
-
-    Args:
-        case_id: Its id.
-        reason: What was wrong and what to do about it.
-    """
-
-    case_id: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Report:
     """What goes onto the page.
 
     Args:
         cases: Compared cases, in any order.
         summaries: From `summarise`; the last one is that of all labels together.
-        unjudged: Cases without numbers, with the reason.
         pictures: Case id and PNG of the worst cases, worst first.
         tolerance_mm: Tolerance of the surface Dice, mm.
+        failed: Case id and reason of each pair that could not be compared.
+        only_predicted: Ids of predictions without a reference.
+        only_reference: Ids of references without a prediction.
     """
 
     cases: Sequence[CaseComparison]
     summaries: Sequence[LabelSummary]
-    unjudged: Sequence[Unjudged]
     pictures: Sequence[tuple[str, bytes]]
     tolerance_mm: float
+    failed: Sequence[tuple[str, str]] = ()
+    only_predicted: Sequence[str] = ()
+    only_reference: Sequence[str] = ()
 
 
 def html_page(report: Report) -> str:
     """The page: summary, plots, pictures of the worst cases, every case, definitions."""
     sections = [
         _heading(report),
-        _unjudged(report.unjudged),
+        _unjudged(report),
         _summary(report.summaries),
         _distributions(report.cases, report.summaries),
         _agreement(report.cases, report.summaries),
@@ -74,9 +65,10 @@ def html_page(report: Report) -> str:
 
 def _heading(report: Report) -> str:
     labels = len(report.summaries) - 1 if report.summaries else 0
+    unjudged = len(report.failed) + len(report.only_predicted) + len(report.only_reference)
     said = f"{_count(len(report.cases), 'case')} compared, {_count(labels, 'label')}"
-    if report.unjudged:
-        said += f", {_count(len(report.unjudged), 'case')} without a result"
+    if unjudged:
+        said += f", {_count(unjudged, 'case')} without a result"
     return (
         f'<header><h1>Evaluation of segmentations</h1><p>{said}.</p><p class="notice">'
         f"{escape(RESEARCH_NOTICE)}</p></header>"
@@ -87,21 +79,31 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def _unjudged(unjudged: Sequence[Unjudged]) -> str:
-    if not unjudged:
-        return ""
-    rows = [[f"<th scope='row'>{escape(u.case_id)}</th>", _cell(u.reason)] for u in unjudged]
-    return _section("Cases without a result", _table(["Case", "Reason"], rows))
+def _unjudged(report: Report) -> str:
+    """Cases without numbers: what failed with the reason, what had no partner."""
+    parts: list[str] = []
+    if report.failed:
+        rows = [[f"<th scope='row'>{escape(i)}</th>", _cell(why)] for i, why in report.failed]
+        parts.append(_table(["Case", "Reason"], rows))
+    for ids, noun, lacking in (
+        (report.only_predicted, "prediction", "reference"),
+        (report.only_reference, "reference", "prediction"),
+    ):
+        if ids:
+            said = f"{_count(len(ids), noun)} without a {lacking}"
+            listed = ", ".join(escape(i) for i in ids)
+            parts.append(f"<details><summary>{said}</summary><p>{listed}</p></details>")
+    return _section("Cases without a result", "".join(parts)) if parts else ""
 
 
 def _summary(summaries: Sequence[LabelSummary]) -> str:
     if not summaries:
         return ""
-    found = ["Label", "Cases", "Missed", "Spurious", *(m.heading for m in METRICS)]
+    found = ["Label", ">Cases", ">Missed", ">Spurious", *(f">{m.heading}" for m in METRICS)]
     rows = [
         [
             f"<th scope='row'>{escape(summary.name)}</th>",
-            _number(str(summary.statuses["compared"])),
+            _number(str(summary.metrics[metrics.DICE.key].cases)),
             _number(str(summary.statuses["missed"])),
             _number(str(summary.statuses["spurious"])),
             *(_statistic(summary.metrics[metric.key], metric) for metric in METRICS),
@@ -110,7 +112,8 @@ def _summary(summaries: Sequence[LabelSummary]) -> str:
     ]
     note = (
         "Mean and 95 % bootstrap interval of the mean; below, the median. Cases: how many have the "
-        "label in prediction and reference (for all labels together: how many labels of cases)."
+        "label in prediction or reference. Missed: labels in the reference alone; spurious: in the "
+        "prediction alone."
     )
     return _section("Summary", f"<p>{note}</p>{_table(found, rows)}")
 
@@ -196,8 +199,8 @@ def _pictures(pictures: Sequence[tuple[str, bytes]]) -> str:
 def _every_case(cases: Sequence[CaseComparison]) -> str:
     if not cases:
         return ""
-    headings = ["Case", "Label", "Status", "Predicted (ml)", "Reference (ml)",
-                *(m.heading for m in METRICS)]  # fmt: skip
+    headings = ["Case", "Label", "Status", ">Predicted (ml)", ">Reference (ml)",
+                *(f">{m.heading}" for m in METRICS)]  # fmt: skip
     rows = [
         _case_row(case.case_id, row)
         for case in sorted(cases, key=lambda case: (case.worst, case.case_id))
@@ -234,7 +237,12 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th scope='col'>{escape(h)}</th>" for h in headings)
+    """A table; headings of numbers begin with ``">"``."""
+    head = "".join(
+        f"<th scope='col'{' class=number' if h.startswith('>') else ''}>"
+        f"{escape(h.removeprefix('>'))}</th>"
+        for h in headings
+    )
     body = "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows)
     table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     return f"<div class='wide'><table>{table}</table></div>"

@@ -16,7 +16,8 @@ p { margin: .4rem 0; } .notice { font-weight: 600; } footer, small { color: var(
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; } thead th { background: var(--shade); vertical-align: bottom; }
-tbody th { font-weight: 600; } .number { text-align: right; white-space: nowrap; }
+tbody th { font-weight: 600; } .number { text-align: right; }
+td.number { white-space: nowrap; }
 .failed { color: var(--failed); font-weight: 600; }
 svg { display: block; width: 100%; height: auto; font-size: 12px; } svg text { fill: var(--ink); }
 svg .small { fill: var(--soft); font-size: 11px; }

@@ -163,6 +163,16 @@ def average_surface_distance(distances: SurfaceDistances) -> float:
     return float(distances.pooled.mean()) if distances.pooled.size else 0.0
 
 
+def require_tolerance(tolerance_mm: float) -> None:
+    """Refuse a tolerance that is none.
+
+    Raises:
+        InvalidRequest: If it is negative or not finite.
+    """
+    if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
+        raise InvalidRequest(f"a tolerance of {tolerance_mm} mm; 0 or more is needed")
+
+
 def surface_dice(distances: SurfaceDistances, tolerance_mm: float = 1.0) -> float:
     """Surface Dice: the fraction of both surfaces that lies within a tolerance of the other.
 
@@ -176,8 +186,7 @@ def surface_dice(distances: SurfaceDistances, tolerance_mm: float = 1.0) -> floa
     Raises:
         InvalidRequest: If the tolerance is negative or not finite.
     """
-    if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
-        raise InvalidRequest(f"a tolerance of {tolerance_mm} mm; 0 or more is needed")
+    require_tolerance(tolerance_mm)
     if not distances.pooled.size:
         return 1.0
     return float(np.mean(distances.pooled <= tolerance_mm + _ROUNDING_MM))

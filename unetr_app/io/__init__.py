@@ -97,6 +97,8 @@ def read_geometry(path: PathLike | Readable) -> Geometry:
         UnsafeGeometry: If the place of the voxels is unknown or contradictory.
         InvalidRequest: If the folder holds several volumes.
     """
+    from unetr_app.io.raster import require_depth
+
     files = _files_of(path)
     kind = require_format(files[0])
     if kind is Format.DICOM:
@@ -106,10 +108,10 @@ def read_geometry(path: PathLike | Readable) -> Geometry:
     if kind is Format.NIFTI:
         from unetr_app.io import nifti
 
-        return nifti.read_geometry(files[0])
+        return require_depth(nifti.read_geometry(files[0]), files[0])
     from unetr_app.io import itk
 
-    return itk.read_geometry(files[0], kind)
+    return require_depth(itk.read_geometry(files[0], kind), files[0])
 
 
 def read_label_map(path: PathLike, labels: LabelSet | None = None) -> Segmentation:

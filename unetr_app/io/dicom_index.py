@@ -7,19 +7,18 @@ part is a whole of its own: another orientation, or another value at exactly the
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from unetr_app.errors import UnetrError, UnreadableInput, UnsafeGeometry
+from unetr_app.errors import UnreadableInput, UnsafeGeometry
+from unetr_app.io.dicom_copies import without_copies
 from unetr_app.io.dicom_pixels import missing_decoder
-from unetr_app.io.dicom_slice import Slice, read_dataset, text_of
+from unetr_app.io.dicom_slice import Slice
 from unetr_app.io.dicom_stack import SAME_PLACE_MM, Kind, Stack, arrange, normal_of
 
 _PARALLEL = float(np.cos(np.deg2rad(1.0)))
@@ -82,7 +81,7 @@ def index_slices(slices: Iterable[Slice]) -> Index:
             found, scouts = _volumes_of(kept)
             aside += scouts
             notes = _notes(series[key], kept, scouts)
-            volumes += [SeriesVolume(v.stack, v.key, v.warnings + notes) for v in found]
+            volumes += [SeriesVolume(_checked(v.stack), v.key, v.warnings + notes) for v in found]
     return Index(tuple(volumes), tuple(sorted(aside, key=lambda s: s.path)))
 
 
@@ -92,7 +91,9 @@ def _notes(
     notes: list[str] = []
     apart = len(series) - len(kept) + len(scouts)
     if apart:
-        notes.append(f"{apart} files of the series are no part of the volume (localizers and such)")
+        notes.append(
+            f"{apart} files of the series left out: no part of a volume (localizers and such)"
+        )
     if not kept[0].series_uid:
         notes.append("the series has no UID: its files were grouped by folder and geometry")
     return tuple(notes)
@@ -100,7 +101,7 @@ def _notes(
 
 def _volumes_of(kept: list[Slice]) -> tuple[list[SeriesVolume], list[Slice]]:
     """The volumes of one series, and the single slices across it that are left out."""
-    refusal = _mixed_patients(kept) or _other_form(kept) or _incomplete(kept)
+    refusal = _mixed_patients(kept) or _other_form(kept) or _unplaced(kept)
     if refusal is not None:
         return [SeriesVolume(refusal)], []
     parts = _clusters(kept)
@@ -145,32 +146,39 @@ def _other_form(kept: Sequence[Slice]) -> Stack | None:
     return None
 
 
-def _incomplete(kept: Sequence[Slice]) -> Stack | None:
-    """A refusal where one slice lacks a tag, some of its bytes, or a decoder."""
-    for slice_ in kept:
-        problem: UnetrError | None = None
-        if slice_.missing:
-            bad = sum(1 for s in kept if s.missing)
-            problem = UnsafeGeometry(
-                f"{slice_.missing} ({bad} of {len(kept)} slices)",
-                cure="Such tags are never guessed; export the series again.", path=slice_.path,
-            )  # fmt: skip
-        elif os.path.getsize(slice_.path) < slice_.pixel_bytes:
+def _unplaced(kept: Sequence[Slice]) -> Stack | None:
+    """A refusal where one slice lacks a tag that says where it lies."""
+    bad = [s for s in kept if s.missing]
+    if not bad:
+        return None
+    return Stack(Kind.NOT_A_VOLUME, tuple(kept), problem=UnsafeGeometry(
+        f"{bad[0].missing} ({len(bad)} of {len(kept)} slices)",
+        cure="Such tags are never guessed; export the series again.", path=bad[0].path,
+    ))  # fmt: skip
+
+
+def _checked(stack: Stack) -> Stack:
+    """The stack, with a problem where one slice lacks some of its bytes, or a decoder."""
+    if stack.problem is not None:
+        return stack
+    for slice_ in stack.slices:
+        syntax = missing_decoder(slice_.syntax)
+        if slice_.is_truncated:
             problem = UnreadableInput(
                 "the file is truncated: it holds fewer pixels than its headers promise",
                 cure="Copy or export the series again.", path=slice_.path,
             )  # fmt: skip
-        elif missing_decoder(slice_.syntax):
+        elif syntax:
             problem = UnreadableInput(
-                f"the pixels are packed as {missing_decoder(slice_.syntax)}, for which no decoder "
-                "is installed",
+                f"the pixels are packed as {syntax}, for which no decoder is installed",
                 cure="Run pip install python-gdcm, or unpack the files, for example with "
                      "gdcmconv --raw.",
                 path=slice_.path,
             )  # fmt: skip
-        if problem is not None:
-            return Stack(Kind.NOT_A_VOLUME, tuple(kept), problem=problem)
-    return None
+        else:
+            continue
+        return replace(stack, geometry=None, problem=problem)
+    return stack
 
 
 def _clusters(slices: Sequence[Slice]) -> list[list[Slice]]:
@@ -238,9 +246,9 @@ def _mixed(slices: Sequence[Slice]) -> Stack:
 
 def _whole(part: list[Slice]) -> list[SeriesVolume]:
     """The volume that slices of one grid make; several where places repeat in an orderly way."""
-    slices, dropped = _without_copies(part)
+    slices, dropped = without_copies(part)
     stack = arrange(slices)
-    notes = (f"{dropped} files are exact copies of others and were left out",) if dropped else ()
+    notes = (f"{dropped} files left out: exact copies of others",) if dropped else ()
     if stack.kind is Kind.DUPLICATES:
         for word, key, alike in (
             ("folder", _folder, False),
@@ -268,47 +276,6 @@ def _phases(slices: Sequence[Slice], key: Callable[[Slice], str], *, alike: bool
         return []
     stacks = [arrange(part) for part in found]
     return [] if any(s.kind is Kind.DUPLICATES for s in stacks) else stacks
-
-
-def _without_copies(part: Sequence[Slice]) -> tuple[list[Slice], int]:
-    """Slices with exact copies left out: same place, same pixels."""
-    normal = normal_of(part[0])
-    along = {s.path: float(s.position @ normal) for s in part if s.position is not None}
-    kept: list[Slice] = []
-    prints: dict[str, str] = {}
-    for slice_ in sorted(part, key=lambda s: (round(along[s.path], 3), s.path)):
-        here: list[Slice] = []
-        for earlier in reversed(kept):
-            if along[slice_.path] - along[earlier.path] > 2 * SAME_PLACE_MM:
-                break
-            if _together(earlier, slice_):
-                here.append(earlier)
-        for one in (*here, slice_) if here else ():
-            if one.path not in prints:
-                prints[one.path] = _fingerprint(one)
-        if not any(prints[one.path] == prints[slice_.path] for one in here):
-            kept.append(slice_)
-    return kept, len(part) - len(kept)
-
-
-def _together(one: Slice, other: Slice) -> bool:
-    assert one.position is not None
-    assert other.position is not None
-    return bool(np.abs(one.position - other.position).max() < SAME_PLACE_MM)
-
-
-def _fingerprint(slice_: Slice) -> str:
-    """A hash of the pixels and of what gives them meaning; unique where they cannot be read."""
-    try:
-        dataset = read_dataset(slice_.path, pixels=True)
-        data = dataset.get("PixelData")
-    except (UnetrError, ValueError, KeyError, NotImplementedError):
-        return slice_.path
-    if not isinstance(data, bytes):
-        return slice_.path
-    words = [text_of(dataset, k) for k in ("RescaleSlope", "RescaleIntercept", "BitsStored",
-             "PixelRepresentation", "PhotometricInterpretation", "PixelPaddingValue")]  # fmt: skip
-    return hashlib.sha256("|".join([slice_.syntax, *words]).encode() + data).hexdigest()
 
 
 def _extent(stack: Stack) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from pydicom.errors import InvalidDicomError
 from unetr_app.errors import UnreadableInput
 from unetr_app.io.atomic import PathLike
 from unetr_app.io.formats import opening
-from unetr_app.io.integrity import unreadable
+from unetr_app.io.integrity import open_input, unreadable
 from unetr_app.io.limits import MAX_SLICE_PIXELS
 
 PYDICOM_ERRORS = (
@@ -78,7 +78,7 @@ class Slice:
         columns: Pixels along the first array axis.
         frames: Number of frames; 1 for an ordinary slice.
         samples: Values a pixel.
-        pixel_bytes: Bytes of unpacked pixels that the file must hold at least; 0 where packed.
+        is_truncated: Whether the file is smaller than the unpacked pixels that it promises.
         position: (3,) LPS+ mm of the first pixel's centre.
         orientation: (6,) unit vectors along a row and down a column, LPS+.
         spacing: (2,) mm between rows and between columns.
@@ -103,7 +103,7 @@ class Slice:
     columns: int = 0
     frames: int = 1
     samples: int = 1
-    pixel_bytes: int = 0
+    is_truncated: bool = False
     position: NDArray[np.float64] | None = None
     orientation: NDArray[np.float64] | None = None
     spacing: NDArray[np.float64] | None = None
@@ -166,15 +166,18 @@ def read_slice(path: PathLike) -> Slice:
     Raises:
         UnreadableInput: If the file is empty, damaged or no DICOM.
     """
-    if not os.path.getsize(path):
+    head = opening(path)
+    if not head:
         raise UnreadableInput("the file is empty", cure="Copy or export it again.", path=path)
-    if _DEFLATED in opening(path):
+    if _DEFLATED in head:
         raise UnreadableInput(
             "the whole DICOM file is deflated (transfer syntax 1.2.840.10008.1.2.1.99)",
             cure="Unpack it, for example with dcmtk's dcmconv +te.", path=path,
         )  # fmt: skip
     dataset = read_dataset(path, pixels=False)
-    found = _slice_of(dataset, os.fspath(path))
+    with open_input(path) as file:
+        file_bytes = os.fstat(file.fileno()).st_size
+    found = _slice_of(dataset, os.fspath(path), file_bytes)
     if not found.sop_class and not found.rows:
         raise UnreadableInput(
             "the DICOM headers are cut short or damaged", cure="Copy or export the file again.",
@@ -239,7 +242,7 @@ def _whole(dataset: pydicom.Dataset, keyword: str) -> int | None:
     return None if value is None else int(value[0])
 
 
-def _slice_of(dataset: pydicom.Dataset, path: str) -> Slice:
+def _slice_of(dataset: pydicom.Dataset, path: str, file_bytes: int) -> Slice:
     rows, columns = (_whole(dataset, name) or 0 for name in ("Rows", "Columns"))
     samples = _whole(dataset, "SamplesPerPixel") or 1
     frames = _whole(dataset, "NumberOfFrames") or 1
@@ -266,7 +269,7 @@ def _slice_of(dataset: pydicom.Dataset, path: str) -> Slice:
         columns=columns,
         frames=frames,
         samples=samples,
-        pixel_bytes=size if syntax in _UNPACKED else 0,
+        is_truncated=syntax in _UNPACKED and file_bytes < size,
         position=numbers_of(dataset, "ImagePositionPatient", 3),
         orientation=numbers_of(dataset, "ImageOrientationPatient", 6),
         spacing=numbers_of(dataset, "PixelSpacing", 2),

@@ -24,8 +24,10 @@ from unetr_app.geometry import Geometry
 from unetr_app.io.atomic import PathLike
 from unetr_app.io.formats import Format
 from unetr_app.io.integrity import CheckedStream
-from unetr_app.io.itk_header import ItkHeader, read_header
+from unetr_app.io.itk_header import ItkHeader, damaged
 from unetr_app.io.limits import check_ratio, check_voxels
+from unetr_app.io.metaimage_header import read_metaimage_header
+from unetr_app.io.nrrd_header import read_nrrd_header
 from unetr_app.io.raster import Raster, located
 from unetr_app.labels import LabelSet
 
@@ -40,7 +42,7 @@ def read_geometry(path: PathLike, kind: Format) -> Geometry:
         UnreadableInput: If the header is damaged or states no volume.
         UnsafeGeometry: If the place of the voxels is unknown.
     """
-    header = read_header(path, kind)
+    header = _read_header(path, kind)
     check_voxels(header.shape, path)
     geometry = located(header.shape, header.affine_lps, path, lps=True)
     with _quiet():
@@ -65,7 +67,7 @@ def read(path: PathLike, kind: Format, *, sparse: bool = False) -> Raster:
         UnreadableInput: If the file is damaged, too large, or not one volume of real numbers.
         UnsafeGeometry: If the place of the voxels is unknown.
     """
-    header = read_header(path, kind)
+    header = _read_header(path, kind)
     promised = check_voxels(header.shape, path) * header.bytes_per_voxel
     geometry = located(header.shape, header.affine_lps, path, lps=True)
     _check_data(header, promised, sparse=sparse)
@@ -108,6 +110,13 @@ def write(data: NDArray[Any], geometry: Geometry, path: PathLike, labels: LabelS
             raise UnwritableOutput(
                 "could not be written", cure="Check that there is space on the disk.", path=path
             ) from error
+
+
+def _read_header(path: PathLike, kind: Format) -> ItkHeader:
+    try:
+        return read_nrrd_header(path) if kind is Format.NRRD else read_metaimage_header(path)
+    except (ValueError, IndexError, OverflowError) as error:
+        raise damaged("a field of the header does not hold the numbers it should", path) from error
 
 
 def _slicer_keys(labels: LabelSet, geometry: Geometry) -> dict[str, str]:

@@ -35,10 +35,10 @@ def safe_name(name: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", plain)
     safe = re.sub(r"\.{2,}", ".", safe)
     safe = re.sub(r"_{2,}", "_", safe).strip("._-")
-    if len(safe) > LONGEST:
-        safe = f"{safe[: LONGEST - _HASH_DIGITS - 1].rstrip('._-')}-{short_hash(name)}"
     if safe.split(".")[0].casefold() in _DEVICES or safe.casefold().endswith(_TAKEN_ENDINGS):
         safe = f"{_FALLBACK}_{safe.replace('.', '_')}"
+    if len(safe) > LONGEST:
+        safe = f"{safe[: LONGEST - _HASH_DIGITS - 1].rstrip('._-')}-{short_hash(name)}"
     return safe or _FALLBACK
 
 
@@ -51,6 +51,6 @@ def short_hash(text: str, digits: int = _HASH_DIGITS) -> str:
 
     Example:
         >>> short_hash("1.2.840.10008")
-        '21c4b8b5'
+        'f585090a'
     """
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:digits]

@@ -45,7 +45,7 @@ class Raster:
             UnreadableInput: If a value is not finite or all values are the same.
             UnsafeGeometry: If it is a single slice.
         """
-        self._require_depth()
+        require_depth(self.geometry, self.path)
         data = to_float32(self.data, self.path)
         lowest, highest = float(data.min()), float(data.max())
         if not np.isfinite(lowest) or not np.isfinite(highest):
@@ -68,7 +68,7 @@ class Raster:
             UnsafeGeometry: If it is a single slice.
             InvalidRequest: If ``labels`` does not name a value that is there.
         """
-        self._require_depth()
+        require_depth(self.geometry, self.path)
         values = _label_values(self.data, self.path)
         if labels is None:
             present = [int(v) for v in np.unique(values) if v]
@@ -81,13 +81,19 @@ class Raster:
         except InvalidRequest as error:
             raise InvalidRequest(error.what, cure=error.cure, path=self.path) from error
 
-    def _require_depth(self) -> None:
-        if min(self.geometry.shape) < 2:
-            raise UnsafeGeometry(
-                f"a single slice ({' x '.join(map(str, self.geometry.shape))} voxels) is no volume",
-                cure="Give the whole image; at least two voxels along each axis are needed.",
-                path=self.path,
-            )
+
+def require_depth(geometry: Geometry, path: PathLike) -> Geometry:
+    """The geometry itself, if it is one of a volume.
+
+    Raises:
+        UnsafeGeometry: If it is a single slice.
+    """
+    if min(geometry.shape) > 1:
+        return geometry
+    raise UnsafeGeometry(
+        f"a single slice ({' x '.join(map(str, geometry.shape))} voxels) is no volume",
+        cure="Give the whole image; at least two voxels along each axis are needed.", path=path,
+    )  # fmt: skip
 
 
 def volume_shape(sizes: Sequence[int], path: PathLike, channel: int | None = None) -> Shape:

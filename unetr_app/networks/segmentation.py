@@ -64,7 +64,9 @@ class SegmentationNetwork(nn.Module):
     ) -> Any:
         """As `torch.nn.Module.load_state_dict`; takes MONAI's UNETR names, today's and old, too."""
         if is_monai_unetr(state_dict):
-            state_dict = rename_monai_unetr(state_dict, grid=tuple(self.encoder.positions.shape[2:]))  # pyright: ignore
+            shapes = {name: tuple(value.shape) for name, value in self.state_dict().items()}
+            grid = shapes["encoder.positions"][2:]
+            state_dict = rename_monai_unetr(state_dict, grid=grid, shapes=shapes)
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unetr_app.cases import case_id_of
 from unetr_app.errors import UnetrError
 from unetr_app.geometry import Geometry
 from unetr_app.io import read_volume
 from unetr_app.scoring.manifest import read_manifest
-from unetr_app.scoring.pairs import ENDINGS, Pair
+from unetr_app.scoring.pairs import ENDINGS, Pair, case_id_of
 from unetr_app.volume import Volume
 
 
@@ -24,10 +23,12 @@ def find_image(pair: Pair, folder: Path | None = None) -> Path | None:
     if folder is not None:
         here = (p for p in sorted(folder.iterdir()) if p.name.lower().endswith(ENDINGS))
         return next((p for p in here if case_id_of(p.name) == pair.case_id), None)
-    results = pair.prediction.parent.parent
-    row = read_manifest(results).get(pair.prediction.parent.name, {})
-    named = (results / str(row.get("input_from_manifest") or ""), Path(str(row.get("input", ""))))
-    return next((p for p in named if p.exists() and p not in (results, Path())), None)
+    if pair.results is None:
+        return None
+    row = read_manifest(pair.results).get(pair.prediction.parent.name, {})
+    near, typed = (str(row.get(key) or "") for key in ("input_from_manifest", "input"))
+    named = [*([pair.results / near] if near else []), *([Path(typed)] if typed else [])]
+    return next((path for path in named if path.exists()), None)
 
 
 def read_image(path: Path | None, geometry: Geometry) -> Volume | None:

@@ -51,14 +51,12 @@ def find_labels(pairs: Pairs) -> LabelSet:
     if not pairs.matched:
         return _NONE
     first = pairs.matched[0]
-    case_folder = first.prediction.parent
-    return (
-        _of_bundle(case_folder.parent)
-        or _of_measurements(case_folder / _MEASUREMENTS)
-        or _of_dataset(first.reference.parent / _DATASET)
-        or _of_dataset(first.reference.parent.parent / _DATASET)
-        or _NONE
-    )
+    folder = first.reference.parent
+    told = None
+    if first.results is not None:
+        beside = first.prediction.with_name(_MEASUREMENTS)
+        told = _of_bundle(first.results) or _of_measurements(beside)
+    return told or _of_dataset(folder / _DATASET) or _of_dataset(folder.parent / _DATASET) or _NONE
 
 
 def with_names(values: LabelSet, known: LabelSet) -> LabelSet:

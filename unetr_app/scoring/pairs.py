@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetr_app.cases import case_id_of
 from unetr_app.errors import InvalidRequest
+from unetr_app.io.formats import image_ending
+from unetr_app.io.names import safe_name
 
 LABEL_MAP = "labels.nii.gz"
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -27,6 +28,11 @@ class Pair:
     prediction: Path
     reference: Path
 
+    @property
+    def results(self) -> Path | None:
+        """The folder of results that the prediction lies in, where `unetr segment` wrote it."""
+        return self.prediction.parent.parent if self.prediction.name == LABEL_MAP else None
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -41,6 +47,20 @@ class Pairs:
     matched: tuple[Pair, ...]
     only_predicted: tuple[str, ...] = ()
     only_reference: tuple[str, ...] = ()
+
+
+def case_id_of(file_name: str) -> str:
+    """The id of a file's case, as `unetr segment` makes it, whatever the format.
+
+    Args:
+        file_name: Without folders; ``.seg`` before the ending (3D Slicer) is left out.
+
+    Example:
+        >>> case_id_of("case_7.seg.nrrd")
+        'case_7'
+    """
+    stem = file_name[: len(file_name) - len(image_ending(file_name))]
+    return safe_name(stem.removesuffix(".seg") or stem)
 
 
 def find_pairs(prediction: str | os.PathLike[str], reference: str | os.PathLike[str]) -> Pairs:
@@ -67,7 +87,7 @@ def find_pairs(prediction: str | os.PathLike[str], reference: str | os.PathLike[
             cure="Give two files, or two folders whose files have the same names.",
         )
     if not ours.is_dir():
-        named = theirs if ours.name == LABEL_MAP else ours
+        named = theirs if ours.name == LABEL_MAP else ours  # "labels" names no case
         return Pairs((Pair(case_id_of(named.name), ours, theirs),))
     predicted, true = label_maps(ours), label_maps(theirs)
     both = sorted(predicted.keys() & true.keys())
@@ -87,10 +107,9 @@ def label_maps(folder: Path) -> dict[str, Path]:
     found = [(p.parent.name, p) for p in folder.glob(f"*/{LABEL_MAP}") if p.is_file()]
     if not found:
         files = (p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-        found = [(p.name, p) for p in files if p.name.lower().endswith(ENDINGS)]
+        found = [(case_id_of(p.name), p) for p in files if p.name.lower().endswith(ENDINGS)]
     maps: dict[str, Path] = {}
-    for name, path in sorted(found):
-        case_id = case_id_of(name)
+    for case_id, path in sorted(found):
         if case_id in maps:
             raise InvalidRequest(
                 f"the case {case_id} has two label maps, {maps[case_id].name} and {path.name}",

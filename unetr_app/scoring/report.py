@@ -8,7 +8,7 @@ from typing import Any
 
 from unetr_app.errors import UnetrError
 from unetr_app.evaluation.metrics import definitions
-from unetr_app.evaluation.report import Report, Unjudged, html_page
+from unetr_app.evaluation.report import Report, html_page
 from unetr_app.evaluation.tables import cases_csv, summary_dict
 from unetr_app.io.atomic import write_json, write_text
 from unetr_app.labels import LabelSet
@@ -19,8 +19,6 @@ from unetr_app.scoring.runner import Score, read_pair
 from unetr_app.version import __version__
 
 CASES, SUMMARY, PAGE = REPORT_FILES = ("cases.csv", "summary.json", "report.html")
-_NO_REFERENCE = "There is no reference of this case."
-_NO_PREDICTION = "There is no prediction of this case."
 
 
 def write_report(
@@ -58,8 +56,10 @@ def write_report(
     if progress:
         progress(len(worst), len(worst))
     report = Report(
-        score.cases, score.summaries, _unjudged(score), tuple(drawn), score.tolerance_mm
-    )
+        score.cases, score.summaries, drawn, score.tolerance_mm,
+        [(failure.case_id, str(failure)) for failure in score.failures],
+        score.pairs.only_predicted, score.pairs.only_reference,
+    )  # fmt: skip
     return [
         write_text(folder / CASES, cases_csv(score.cases)),
         write_json(folder / SUMMARY, summary(score)),
@@ -89,14 +89,6 @@ def summary(score: Score) -> dict[str, Any]:
         "references_without_prediction": list(pairs.only_reference),
         "definitions": definitions(score.tolerance_mm),
     }
-
-
-def _unjudged(score: Score) -> list[Unjudged]:
-    return [
-        *(Unjudged(failure.case_id, str(failure)) for failure in score.failures),
-        *(Unjudged(case_id, _NO_REFERENCE) for case_id in score.pairs.only_predicted),
-        *(Unjudged(case_id, _NO_PREDICTION) for case_id in score.pairs.only_reference),
-    ]
 
 
 def _picture(pair: Pair, labels: LabelSet, images: Path | None) -> list[tuple[str, bytes]]:

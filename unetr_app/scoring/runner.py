@@ -13,6 +13,7 @@ from unetr_app.evaluation import (
     completed,
     summarise,
 )
+from unetr_app.evaluation.surface import require_tolerance
 from unetr_app.io import read_label_map
 from unetr_app.labels import LabelSet
 from unetr_app.scoring.labels import with_names
@@ -92,8 +93,9 @@ def score(
 
     Raises:
         Cancelled: If ``should_stop`` says so.
-        InvalidRequest: If the tolerance is negative.
+        InvalidRequest: If the tolerance is negative or not finite.
     """
+    require_tolerance(tolerance_mm)
     cases: list[CaseComparison] = []
     failures: list[Failure] = []
     for done, pair in enumerate(pairs.matched):

@@ -13,14 +13,18 @@ from unetr_app.training.device import (
     pick_device,
 )
 from unetr_app.training.gradient_guard import GradientGuard
-from unetr_app.training.reporting import case_names, loss_value, validation_dice
+from unetr_app.training.reporting import batch_names, case_names, loss_value, validation_dice
 from unetr_app.training.seeding import EpochSeed
+from unetr_app.training.validation_watch import EarlyStop, SaveBest
 
 __all__ = [
+    "EarlyStop",
     "EpochSeed",
     "GradientGuard",
+    "SaveBest",
     "SaveWeights",
     "TrainingState",
+    "batch_names",
     "case_names",
     "device_ids",
     "handlers_of_this_process",

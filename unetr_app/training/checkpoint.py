@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from torch import nn
+from torch import Tensor, nn
 
 from unetr_app.errors import UnusableWeights
+from unetr_app.networks.pretrained.files import read_torch
 from unetr_app.training.device import is_first_process
 
 _log = logging.getLogger(__name__)
@@ -37,13 +37,20 @@ def save_whole(value: Any, path: PathLike) -> None:
 
 
 def save_weights(network: nn.Module, path: PathLike, *, dtype: str = "float16") -> None:
-    """A plain state dict for inference, its floating-point tensors stored as ``dtype``."""
+    """A plain state dict for inference, its floating-point tensors stored as ``dtype``.
+
+    A tensor with values that ``dtype`` cannot hold keeps its own type.
+    """
     stored = getattr(torch, dtype)
-    state = {
-        name: tensor.detach().cpu().to(stored) if tensor.is_floating_point() else tensor.cpu()
-        for name, tensor in network.state_dict().items()
-    }
-    save_whole(state, path)
+    save_whole({name: _stored(value, stored) for name, value in network.state_dict().items()}, path)
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    tensor = tensor.detach().cpu()
+    if not tensor.is_floating_point():
+        return tensor
+    smaller = tensor.to(dtype)
+    return smaller if bool(torch.isfinite(smaller).all()) else tensor
 
 
 class TrainingState:
@@ -55,7 +62,7 @@ class TrainingState:
     Args:
         folder: Where the two files live.
         parts: What to keep, by name: objects with ``state_dict`` and ``load_state_dict``; the
-            trainer's engine is added under ``trainer``.
+            trainer's engine is added under ``trainer``, its gradient scaler under ``scaler``.
         every: Save after every so many epochs, and after the last.
         resume: Load at the start of the run, where there is something to load.
     """
@@ -64,13 +71,15 @@ class TrainingState:
         self, folder: PathLike, parts: Mapping[str, Any], *, every: int = 1, resume: bool = False
     ):
         self.folder = Path(folder)
-        self.parts = dict(parts)
+        self.parts = {name: _bare(part) for name, part in parts.items()}
         self.every = every
         self.resume = resume
 
     def attach(self, engine: Engine) -> None:
         """Load when ``engine`` starts, save as its epochs complete."""
         self.parts["trainer"] = engine
+        if getattr(engine, "scaler", None) is not None:
+            self.parts["scaler"] = engine.scaler  # pyright: ignore[reportAttributeAccessIssue]
         engine.add_event_handler(Events.STARTED, self.load)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
@@ -87,7 +96,11 @@ class TrainingState:
         save_whole({name: part.state_dict() for name, part in self.parts.items()}, last)
 
     def load(self, engine: Engine) -> None:
-        """Put the newest readable state into the parts; the wanted number of epochs stays."""
+        """Put the newest readable state into the parts; the wanted number of epochs stays.
+
+        Raises:
+            UnusableWeights: If no file can be read, or it belongs to another run.
+        """
         if not self.resume:
             return
         names = [n for n in ("last.pt", "previous.pt") if (self.folder / n).is_file()]
@@ -96,21 +109,36 @@ class TrainingState:
             return
         for name in names:
             try:
-                state = torch.load(self.folder / name, map_location="cpu", weights_only=True)
-            except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+                state = read_torch(self.folder / name)
+            except UnusableWeights:
                 _log.warning("%s is damaged: trying the one before", name)
                 continue
-            wanted = engine.state.max_epochs
-            for part, value in self.parts.items():
-                part.load_state_dict(state[part])
-            engine.state.max_epochs = wanted
-            _log.info("resumed after epoch %d from %s", engine.state.epoch, name)
+            self._restore(state, name, engine)
             return
         raise UnusableWeights(
             "neither last.pt nor previous.pt can be read",
             cure="Remove them, or start with --resume False.",
             path=self.folder,
         )
+
+    def _restore(self, state: Mapping[str, Any], name: str, engine: Engine) -> None:
+        wanted = engine.state.max_epochs
+        try:
+            for kind, part in self.parts.items():
+                part.load_state_dict(state[kind])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise UnusableWeights(
+                f"this is the state of another network or recipe: {error}",
+                cure="Give another --output_dir, or start with --resume False.",
+                path=self.folder / name,
+            ) from error
+        engine.state.max_epochs = wanted
+        _log.info("resumed after epoch %d from %s", engine.state.epoch, name)
+
+
+def _bare(part: Any) -> Any:
+    """Without `DistributedDataParallel`, so that one process resumes what several began."""
+    return part.module if isinstance(part, nn.parallel.DistributedDataParallel) else part
 
 
 class SaveWeights:

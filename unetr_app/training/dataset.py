@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from unetr_app.errors import InvalidRequest, UnreadableInput
 
 PathLike = str | os.PathLike[str]
 Item = dict[str, str]
+
+_IMAGE = re.compile(r"^[^.].*\.nii(\.gz)?$", re.IGNORECASE)
 
 
 def read_msd(dataset_dir: PathLike, folds: Sequence[int], *, limit: int | None = None) -> list[Item]:
@@ -31,7 +34,7 @@ def read_msd(dataset_dir: PathLike, folds: Sequence[int], *, limit: int | None =
 
     Raises:
         InvalidRequest: If there is no ``dataset.json`` or the folds hold no case.
-        UnreadableInput: If ``dataset.json`` is not in this layout.
+        UnreadableInput: If ``dataset.json`` is not in this layout or lists files that are missing.
     """
     root = Path(dataset_dir)
     index = root / "dataset.json"
@@ -55,6 +58,13 @@ def read_msd(dataset_dir: PathLike, folds: Sequence[int], *, limit: int | None =
     ]
     if not items:
         raise InvalidRequest(f"folds {list(folds)} hold no case", path=index)
+    missing = [path for item in items for path in item.values() if not Path(path).is_file()]
+    if missing:
+        raise UnreadableInput(
+            f"{len(missing)} files that it lists are not there, the first is {Path(missing[0]).name}",
+            cure="Fetch or unpack the data set again.",
+            path=index,
+        )
     if limit is None or limit >= len(items):
         return items
     return [items[n * len(items) // limit] for n in range(limit)]
@@ -67,7 +77,7 @@ def list_images(dataset_dir: PathLike) -> list[Item]:
         InvalidRequest: If the folder holds none.
     """
     root = Path(dataset_dir)
-    found = sorted(p for p in root.glob("*.nii*") if not p.name.startswith("."))
+    found = sorted(p for p in root.glob("*") if _IMAGE.search(p.name))
     if not found:
         raise InvalidRequest(
             f"the folder {root.name!r} holds no .nii or .nii.gz image",

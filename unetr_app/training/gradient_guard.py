@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from ignite.engine import Engine
@@ -11,12 +12,16 @@ from monai.engines import IterationEvents
 from torch import nn
 
 from unetr_app.errors import UnreadableInput
+from unetr_app.training.reporting import batch_names
 
 _log = logging.getLogger(__name__)
 
 
 class GradientGuard:
     """Clips the gradients' norm; drops the step where loss or gradient is not finite.
+
+    With a gradient scaler (half precision on a GPU) gradients are unscaled first. Steps dropped
+    while the scaler still looks for its scale are not held against the data.
 
     Args:
         parameters: What the optimiser updates.
@@ -41,7 +46,10 @@ class GradientGuard:
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Clip, or zero all gradients where they are not finite."""
+        """Clip, or take all gradients away where they are not finite."""
+        scaler: Any = getattr(engine, "scaler", None)
+        if scaler is not None:
+            scaler.unscale_(engine.optimizer)  # pyright: ignore[reportAttributeAccessIssue]
         norm = nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
         if torch.isfinite(norm) and torch.isfinite(engine.state.output["loss"]):
             self.dropped_in_a_row = 0
@@ -49,10 +57,15 @@ class GradientGuard:
         for parameter in self.parameters:
             parameter.grad = None  # the optimiser passes over it: no update, no weight decay
         self.dropped += 1
+        if scaler is not None and scaler.get_scale() > 1:
+            return
         self.dropped_in_a_row += 1
-        _log.warning("step %d dropped: loss or gradient is not finite", engine.state.iteration)
+        cases = ", ".join(batch_names(engine.state.batch)) or "cases without a name"
+        _log.warning(
+            "step %d dropped: loss or gradient is not finite (%s)", engine.state.iteration, cases
+        )
         if self.dropped_in_a_row >= self.patience:
             raise UnreadableInput(
-                f"{self.patience} steps in a row gave a loss that is not finite",
+                f"{self.patience} steps in a row gave a loss that is not finite, the last on {cases}",
                 cure="Look for NaN in the images and labels, or lower the learning rate.",
             )

@@ -23,3 +23,10 @@ def case_names(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The file names of a decollated batch, without their folders, for `MetricsSaver`."""
     paths = (item["image"].meta["filename_or_obj"] for item in batch)
     return [{"filename_or_obj": Path(path).name} for path in paths]
+
+
+def batch_names(batch: Any) -> list[str]:
+    """The file names of a collated batch, without their folders; empty where it has none."""
+    image = batch.get("image") if isinstance(batch, Mapping) else None
+    paths = getattr(image, "meta", {}).get("filename_or_obj", ())
+    return [Path(path).name for path in ([paths] if isinstance(paths, str) else paths)]

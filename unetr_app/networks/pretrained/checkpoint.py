@@ -9,12 +9,16 @@ from typing import Any
 from torch import Tensor
 
 from unetr_app.errors import UnusableWeights
-from unetr_app.networks.pretrained.files import read_checkpoint
-from unetr_app.networks.pretrained.monai_unetr import is_monai_unetr, unwrap_keys
+from unetr_app.networks.pretrained.files import read_checkpoint, require_finite
+from unetr_app.networks.pretrained.monai_unetr import (
+    has_conv_blocks,
+    is_monai_unetr,
+    unwrap_keys,
+)
 from unetr_app.networks.segmentation import SegmentationNetwork, build_network
 
 _UNETR_PATCH = 16  # fixed in MONAI's UNETR
-_UNETR_TAPS = (4, 7, 10, 12)  # blocks after which MONAI's UNETR takes its maps
+_UNETR_TAPS = (4, 7, 10, 12)  # blocks after which MONAI's UNETR takes its maps, the last of all
 _PUBLISHED_HEADS = {768: 12}  # embed_dim to heads of the published UNETR (arXiv:2103.10504, 4.1)
 
 
@@ -22,8 +26,8 @@ def network_from_checkpoint(path: str | os.PathLike[str], **overrides: Any) -> S
     """Build the network that a checkpoint belongs to and fill it.
 
     Reads MONAI's UNETR, today's key layout and the older ones. Sizes come from the tensors, the
-    rest from ``config.json`` beside them (``model_args`` as MONAI's constructor takes them), from
-    the published figures, or from ``overrides``.
+    rest from ``config.json`` beside them (arguments as MONAI's constructor takes them, under
+    ``model_args`` or alone), from the published figures, or from ``overrides``.
 
     Args:
         path: A file, or a folder with ``config.json`` and ``model.safetensors``; see
@@ -46,11 +50,15 @@ def network_from_checkpoint(path: str | os.PathLike[str], **overrides: Any) -> S
             path=path,
         )
     state = unwrap_keys(state)
+    require_finite(state, path)
+    arguments = config.get("model_args", config)
     try:
-        network = build_network(**(_unetr_arguments(state, config.get("model_args", {}), overrides)))
+        network = build_network(**_unetr_arguments(state, arguments, overrides))
         network.load_state_dict(state)
     except UnusableWeights as error:
         raise UnusableWeights(error.what, cure=error.cure, path=path) from error
+    except KeyError as error:
+        raise UnusableWeights(f"the tensor {error} is missing", path=path) from error
     except RuntimeError as error:  # torch lists missing, unexpected and misshapen tensors
         raise UnusableWeights(f"the tensors do not fit: {error}", path=path) from error
     return network.eval()
@@ -64,6 +72,10 @@ def _unetr_arguments(
     positions = next(v for k, v in state.items() if "position_embedding" in k)  # (1, N, E)
     hidden = state["vit.blocks.0.mlp.linear1.weight"]  # (mlp, E)
     depth = 1 + max(int(k.split(".")[2]) for k in state if k.startswith("vit.blocks."))
+    if depth != _UNETR_TAPS[-1]:
+        raise UnusableWeights(
+            f"the file holds {depth} transformer blocks; MONAI's UNETR has {_UNETR_TAPS[-1]}"
+        )
     embed_dim = int(positions.shape[2])
     return {
         "encoder": "vit",
@@ -80,7 +92,7 @@ def _unetr_arguments(
         "norm_eps": 1e-5,
         "patch_size": _UNETR_PATCH,
         "res_block": any(".conv3." in key for key in state),
-        "conv_block": "encoder2.blocks.0.0.conv.weight" in state,
+        "conv_block": has_conv_blocks(state),
         "norm": _norm(state, config),
         "num_heads": overrides.get("num_heads") or _heads(embed_dim, config),
         "roi_size": overrides.get("roi_size") or _roi(positions, spatial_dims, config),

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy._core import multiarray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -18,6 +23,15 @@ from unetr_app.errors import UnusableWeights
 PathLike = str | os.PathLike[str]
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "teacher")
+
+# Many training scripts store their best score as a numpy number beside the tensors. It is rebuilt
+# from a type and bytes: no code of the file runs.
+_NUMBERS = (
+    multiarray.scalar,
+    (multiarray.scalar, "numpy.core.multiarray.scalar"),  # its name before numpy 2
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32)),
+)
 
 
 def read_checkpoint(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -42,6 +56,65 @@ def read_checkpoint(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return _read_tensors(path), _read_config(path.with_name("config.json"))
 
 
+def read_torch(path: PathLike) -> Any:
+    """What `torch.save` wrote: tensors, numbers, words, lists and dictionaries, nothing that runs.
+
+    Raises:
+        UnusableWeights: If the file is damaged anywhere, or holds more than that.
+    """
+    try:
+        _require_whole(path)
+        with torch.serialization.safe_globals(list(_NUMBERS)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnusableWeights(
+            "the file holds more than tensors, and opening it could run code",
+            cure="Ask for the weights as .safetensors or as a plain state dict.",
+            path=path,
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path) from error
+
+
+def require_finite(state: Mapping[str, Tensor], path: PathLike) -> None:
+    """Refuse weights that training has spoilt.
+
+    Raises:
+        UnusableWeights: If a tensor holds NaN or infinity; the message names it.
+    """
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise UnusableWeights(
+                f"the tensor {name!r} holds values that are not finite",
+                cure="Take an earlier checkpoint of that training.",
+                path=path,
+            )
+
+
+def _require_whole(path: PathLike) -> None:
+    """Compare every member with its checksum, which `torch.load` does not do."""
+    if not zipfile.is_zipfile(path):
+        return  # the format before torch 1.6, which has no checksums; or not from `torch.save`
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise UnusableWeights(
+                    "this is a TorchScript program, not weights",
+                    cure="Ask for the state dict that it was exported from.",
+                    path=path,
+                )
+            if archive.testzip() is not None:
+                raise _damaged(path)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: PathLike) -> UnusableWeights:
+    return UnusableWeights(
+        "the file is damaged or no checkpoint", cure="Get it again from its source.", path=path
+    )
+
+
 def _weights_in(folder: Path) -> Path:
     names = ("model.safetensors", "model.pt", "model.pth", "pytorch_model.bin")
     found = [folder / name for name in names if (folder / name).is_file()]
@@ -62,22 +135,12 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if path.suffix != ".safetensors":
+        return _unpacked(read_torch(path), path)
     try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UnusableWeights(
-            "the file holds more than tensors, and opening it could run code",
-            cure="Ask for the weights as .safetensors or as a plain state dict.",
-            path=path,
-        ) from error
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UnusableWeights(
-            "the file is damaged or no checkpoint", cure="Download it again.", path=path
-        ) from error
-    return _unpacked(state, path)
+        return _unpacked(load_file(path), path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path) from error
 
 
 def _unpacked(state: Any, path: Path) -> dict[str, Tensor]:

@@ -1,10 +1,11 @@
-"""The key layouts of MONAI's UNETR, today's and those before MONAI 1.5.
+"""The key layouts of MONAI's UNETR, today's and the older ones.
 
 Today's names are those of `monai.networks.nets.UNETR` (MONAI 1.6.1). Older releases stored
-further tensors that the forward pass never read (a class token in the patch embedding, a
-cross-attention in each block); today's MONAI refuses such files, here they are left out. Patch
-embeddings are a convolution (``conv``) or a linear layer over flattened patches (``perceptron``,
-its weight ordered height, width, depth, channel); both become a convolution.
+further tensors that the forward pass never read: a class token in the patch embedding and a
+shortcut convolution in residual blocks that change no width (to MONAI 0.8), a cross-attention in
+each block (MONAI 1.4). Today's MONAI refuses such files; here these tensors are left out.
+Patch embeddings are a convolution (``conv``) or a linear layer over flattened patches
+(``perceptron``, its weight ordered height, width, depth, channel); both become a convolution.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ StateDict = Mapping[str, Tensor]
 _NEVER_READ = re.compile(
     r"^vit\.(cls_token|patch_embedding\.cls_token|blocks\.\d+\.(norm_cross_attn|cross_attn)\.)"
 )
+_SHORTCUT = re.compile(r"^(.+)\.(conv3|norm3)\.")
 _POSITIONS = re.compile(r"^vit\.patch_embedding\.position_embeddings?$")
 _EMBED = re.compile(r"^vit\.patch_embedding\.patch_embeddings?(?:\.\d+|\.proj)?\.(weight|bias)$")
-_WRAPPERS = ("module.", "model.", "network.", "net.")
+_WRAPPERS = re.compile(r"^(?:(?:module|model|network|net|_orig_mod)\.)+")
 _RENAMES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(old), new)
     for old, new in (
@@ -56,7 +58,11 @@ def unwrap_keys(state: StateDict) -> dict[str, Tensor]:
 
 
 def rename_monai_unetr(
-    state: StateDict, *, grid: tuple[int, ...], patch_size: tuple[int, ...] | None = None
+    state: StateDict,
+    *,
+    grid: tuple[int, ...],
+    patch_size: tuple[int, ...] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> dict[str, Tensor]:
     """MONAI's tensors under the names of our ``vit`` encoder with ``unetr`` decoder.
 
@@ -64,34 +70,54 @@ def rename_monai_unetr(
         state: MONAI's state dict.
         grid: Tokens along each axis that the positions are laid out on.
         patch_size: Voxels of a patch; UNETR's 16 an axis where absent.
+        shapes: The shape wanted for each of our names; not compared where absent.
 
     Raises:
-        UnusableWeights: If a key is unknown or the positions do not fill ``grid``.
+        UnusableWeights: If a key is unknown, the positions do not fill ``grid``, or a tensor has
+            another shape than is wanted.
     """
-    conv_block = any(".blocks.0.0." in key for key in state)
+    state = unwrap_keys(state)
+    conv_block = has_conv_blocks(state)
     renamed: dict[str, Tensor] = {}
-    for key, tensor in unwrap_keys(state).items():
-        if _NEVER_READ.match(key):
+    for key, tensor in state.items():
+        if _NEVER_READ.match(key) or _is_idle_shortcut(key, state):
             continue
-        if _POSITIONS.match(key):
-            renamed["encoder.positions"] = _positions_as_map(tensor, grid)
-        elif found := _EMBED.match(key):
-            value = tensor
-            if found[1] == "weight":
-                value = _patches_as_convolution(tensor, patch_size or (16,) * len(grid))
-            renamed[f"encoder.embed.{found[1]}"] = value
-        else:
-            renamed[_renamed_key(key, conv_block=conv_block)] = tensor
+        name, value = _renamed_key(key, conv_block=conv_block), tensor
+        if name == "encoder.positions":
+            value = _positions_as_map(tensor, grid)
+        elif name == "encoder.embed.weight":
+            value = _patches_as_convolution(tensor, patch_size or (16,) * len(grid))
+        if shapes is not None and shapes.get(name, value.shape) != value.shape:
+            raise UnusableWeights(
+                f"the tensor {key!r} has shape {tuple(value.shape)}; {shapes[name]} is needed"
+            )
+        renamed[name] = value
     return renamed
 
 
+def has_conv_blocks(state: StateDict) -> bool:
+    """Is there a block after each step of the ladders but their first?"""
+    return "encoder2.blocks.0.0.conv.weight" in state
+
+
+def _is_idle_shortcut(key: str, state: StateDict) -> bool:
+    """Is it the shortcut of a block that leaves the width alone, where it is never used?"""
+    found = _SHORTCUT.match(key)
+    if not found:
+        return False
+    weight = state.get(f"{found[1]}.conv3.conv.weight")  # (out, in, 1, 1, 1)
+    return weight is not None and weight.shape[0] == weight.shape[1]
+
+
 def _unwrapped(key: str) -> str:
-    for prefix in _WRAPPERS:
-        key = key.removeprefix(prefix)
-    return key
+    return _WRAPPERS.sub("", key)
 
 
 def _renamed_key(key: str, *, conv_block: bool) -> str:
+    if _POSITIONS.match(key):
+        return "encoder.positions"
+    if found := _EMBED.match(key):
+        return f"encoder.embed.{found[1]}"
     if found := _LADDER.match(key):
         skip = int(found[1]) - 2
         if found[2] == "transp_conv_init":
@@ -122,6 +148,6 @@ def _positions_as_map(positions: Tensor, grid: tuple[int, ...]) -> Tensor:
 
 def _patches_as_convolution(weight: Tensor, patch_size: tuple[int, ...]) -> Tensor:
     """(E, patch... x C) of a linear layer to (E, C, patch...); a convolution stays as it is."""
-    if weight.ndim > 2:
+    if weight.ndim != 2 or weight.shape[1] % math.prod(patch_size):
         return weight
     return torch.movedim(weight.reshape(len(weight), *patch_size, -1), -1, 1).contiguous()

@@ -1,0 +1,37 @@
+"""The inputs of a batch: what is found, without the batch's own results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from unetr_app.batch.folder import OutputFolder
+from unetr_app.cases import Found, survey
+
+
+def find_inputs(paths: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[str]) -> Found:
+    """Find the cases in files and folders; results in ``out`` are never among them.
+
+    `survey` knows results by the manifest. A process that was killed may have left results which
+    the manifest does not name yet; they are known by the claim that the process left too.
+
+    Args:
+        paths: Files and folders; ``out`` may lie in one of them, or be one.
+        out: The output folder, which need not exist.
+
+    Raises:
+        InvalidRequest: If a path does not exist.
+    """
+    found = survey(paths)
+    folder = OutputFolder(out)
+    unfinished = [folder.root / case_id for case_id in folder.stale_claims()]
+    if not unfinished:
+        return found
+    cases = tuple(
+        case
+        for case in found.cases
+        if not any(folder.is_result_of(Path(path), unfinished) for path in case.paths)
+    )
+    return replace(found, cases=cases)

@@ -1,0 +1,111 @@
+"""``unetr inspect``: the cases there are, their geometry and their problems, from headers alone."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unetr_app.cli.screen import complain, say, show_table
+
+if TYPE_CHECKING:
+    from unetr_app.cases import Case, Found
+    from unetr_app.geometry import Geometry
+
+ALL_FINE, USAGE, SOME_PROBLEMS, NONE_USABLE = 0, 2, 3, 4
+
+EXAMPLES = """Examples:
+
+unetr inspect scans/ dicom/
+
+unetr inspect scans/ --json
+
+Exit codes: 0 all fine, 2 usage, 3 some have problems, 4 none usable.
+"""
+
+
+def command(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT", help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM."
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show which cases there are, with shape, spacing, orientation and problems.
+
+    Headers are read, voxels are not: a file that is damaged further on still looks fine here.
+    """
+    from unetr_app.cases import survey
+    from unetr_app.errors import InvalidRequest
+
+    try:
+        found = survey(inputs)
+    except InvalidRequest as error:
+        complain(error, program="unetr inspect")
+        raise typer.Exit(USAGE) from None
+    judged = [(case, *_judge(case)) for case in found.cases]
+    if as_json:
+        say(json.dumps([_as_dict(*row) for row in judged]))
+    else:
+        _show([_row(*row) for row in judged], found)
+    bad = sum(1 for _, _, problem in judged if problem)
+    if bad == len(judged):
+        raise typer.Exit(NONE_USABLE)
+    raise typer.Exit(SOME_PROBLEMS if bad else ALL_FINE)
+
+
+def _judge(case: Case) -> tuple[Geometry | None, str]:
+    """The case's grid, or why it has none."""
+    from unetr_app.errors import UnetrError
+    from unetr_app.io import read_geometry
+
+    try:
+        if case.problem is not None:
+            raise case.problem
+        return case.geometry or read_geometry(case), ""
+    except UnetrError as problem:
+        return None, str(problem)
+
+
+def _row(case: Case, geometry: Geometry | None, problem: str) -> tuple[str, ...]:
+    return (
+        case.id,
+        case.form or "unknown",
+        case.modality or "-",
+        "-" if geometry is None else " x ".join(map(str, geometry.shape)),
+        "-" if geometry is None else " x ".join(f"{mm:.4g}" for mm in geometry.spacing),
+        "-" if geometry is None else geometry.orientation,
+        problem or "; ".join(case.warnings) or "-",
+    )
+
+
+def _as_dict(case: Case, geometry: Geometry | None, problem: str) -> dict[str, Any]:
+    return {
+        "case_id": case.id,
+        "kind": case.form or "unknown",
+        "modality": case.modality,
+        "shape": None if geometry is None else list(geometry.shape),
+        "spacing": None if geometry is None else list(geometry.spacing),
+        "orientation": None if geometry is None else geometry.orientation,
+        "affine": None if geometry is None else geometry.affine.tolist(),
+        "input": case.input,
+        "files": list(case.paths),
+        "problems": [problem] if problem else [],
+        "warnings": list(case.warnings),
+    }
+
+
+def _show(rows: list[tuple[str, ...]], found: Found) -> None:
+    columns = ("Case", "Kind", "Modality", ">Shape", ">Spacing mm", "Axes", "Problem or warning")
+    if rows:
+        show_table(columns, rows)
+    say(f"{_count(len(rows), 'case')}; {_count(found.passed_over, 'file')} passed over (no images)"
+        + (f", {_count(found.set_aside, 'DICOM file')} set aside (no volumes)."
+           if found.set_aside else "."))  # fmt: skip
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")
