@@ -18,6 +18,10 @@ PYTEST ?=
 WORKERS ?= 2
 DEMO ?= demo
 
+# The modules that `make docs` describes.
+API := unetr_app $(addprefix unetr_app.,errors geometry labels volume cases io resample bundle \
+	inference batch evaluation pictures networks training)
+
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
@@ -66,7 +70,7 @@ demo: $(VENV)/.demo
 
 docs: setup
 	$(BIN)/zensical build --clean --strict
-	$(BIN)/pdoc --docformat google --output-directory build/docs/api unetr_app
+	$(BIN)/pdoc --docformat google --output-directory build/docs/api $(API)
 
 bench: setup
 	@if ls benchmarks/*.py >/dev/null 2>&1; then \

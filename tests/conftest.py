@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("unetr", deadline=None, print_blob=True)  # busy machines are slow
+settings.load_profile("unetr")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

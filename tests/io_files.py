@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nibabel
@@ -71,11 +72,23 @@ def save_itk(path: Path, data: NDArray[Any], geometry: Geometry, *, packed: bool
     return path
 
 
+_SERIES: dict[tuple[Any, ...], dict[str, bytes]] = {}  # written once, copied for each test
+
+
 def save_series(folder: Path, geometry: Geometry = OBLIQUE, **options: Any) -> list[Path]:
-    """Write a CT series of noise from -100 to 800 HU; paths in order of k."""
-    modality = options.pop("modality", "CT")
-    data = integers(geometry.shape).astype(np.float32) - (100 if modality == "CT" else 0)
-    return write_dicom_series(Volume(data[None], geometry, modality=modality), folder, **options)
+    """Write a CT series of noise from -100 to 800 HU (MR: from 0); paths in order of k."""
+    key = (geometry, *sorted(options.items()))
+    if key not in _SERIES:
+        modality = options.pop("modality", "CT")
+        data = integers(geometry.shape).astype(np.float32) - (100 if modality == "CT" else 0)
+        volume = Volume(data[None], geometry, modality=modality)
+        with TemporaryDirectory() as scratch:
+            paths = write_dicom_series(volume, Path(scratch), **options)
+            _SERIES[key] = {path.name: path.read_bytes() for path in paths}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file in _SERIES[key].items():
+        (folder / name).write_bytes(file)
+    return [folder / name for name in _SERIES[key]]
 
 
 def series_values(geometry: Geometry = OBLIQUE) -> NDArray[np.float32]:

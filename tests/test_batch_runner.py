@@ -415,6 +415,7 @@ def test_a_full_disk_stops_cleanly_and_the_next_run_completes(
         patch.setattr(work, "write_results", write)
         result = run_batch(find_cases(inputs), segmenter, out=out, options=options)
     assert isinstance(result.stopped, UnwritableOutput)
+    assert "Free some space" in result.stopped.cure
     assert "MiB" in result.stopped.cure
     assert [o.case_id for o in result.failed] == ["case_01"]
     assert "case_00" in [o.case_id for o in result.done]
@@ -474,6 +475,7 @@ def test_a_linked_case_folder_is_not_followed(
     result = run_batch(find_cases(inputs), segmenter, out=out, options=PLAIN)
     assert [o.case_id for o in result.failed] == ["case_00"]
     assert list(elsewhere.iterdir()) == []
+    assert manifest_of(out)[0]["status"] == "failed"
 
 
 def test_an_output_folder_that_cannot_be_made_is_said_at_once(

@@ -21,7 +21,7 @@ import npe2  # noqa: E402 - comes with napari
 from napari.components import ViewerModel  # noqa: E402
 from napari.utils.notifications import Notification, notification_manager  # noqa: E402
 
-from unetr_app.napari import display, layers, readers  # noqa: E402
+from unetr_app.napari import display, images, layers, readers  # noqa: E402
 
 PLUGIN = "unetr-app"
 
@@ -193,11 +193,33 @@ def test_a_folder_of_several_series_shows_the_first_and_tells_of_the_broken(
     assert len(errors) == 1
 
 
-def test_a_folder_of_many_series_stops_before_memory_ends(viewer, series, made, said, monkeypatch):
+def test_images_at_an_angle_to_each_other_are_told_of_once(viewer, series, made, said):
     write_dicom_series(made[0], series.parent / "b", seed=2)
-    monkeypatch.setattr(readers, "_MOST_BYTES", 1000)
+    viewer.open(series.parent, plugin=PLUGIN)
+    assert words(said) == []
+    straight, _ = phantom(Geometry((12, 14, 10), np.diag([1.0, 1.0, 2.0, 1.0])), seed=3)
+    write_dicom_series(straight, series.parent / "c", seed=3)
+    viewer.open(series.parent, plugin=PLUGIN)
+    ((severity, message),) = words(said)
+    assert severity == "info"
+    assert "degrees to the first" in message
+
+
+def test_many_broken_series_are_not_told_of_one_by_one(viewer, series, made, said):
+    for seed in range(5):
+        for path in write_dicom_series(made[0], series.parent / str(seed), seed=seed + 9)[5:7]:
+            path.unlink()
     assert len(viewer.open(series.parent, plugin=PLUGIN)) == 1
-    assert any("1 of 2 series are not shown" in message for _, message in words(said))
+    assert [severity for severity, _ in words(said)] == ["error"] * 3 + ["warning"]
+    assert "2 more could not be read" in said[-1].message
+
+
+@pytest.mark.parametrize("limit", ["_MOST_BYTES", "_MOST_IMAGES"])
+def test_a_folder_of_many_series_stops_in_time(viewer, series, made, said, monkeypatch, limit):
+    write_dicom_series(made[0], series.parent / "b", seed=2)
+    monkeypatch.setattr(images, limit, 1)
+    assert len(viewer.open(series.parent, plugin=PLUGIN)) == 1
+    assert any("1 of 2 images are not shown" in message for _, message in words(said))
 
 
 def test_an_error_becomes_a_notification_without_a_traceback(viewer, tmp_path, said):
@@ -216,7 +238,7 @@ def test_an_error_becomes_a_notification_without_a_traceback(viewer, tmp_path, s
 
 def _problem(path):
     with pytest.raises(UnreadableInput) as caught:
-        readers.read_image_file(path)
+        images.read_image_file(path)
     return caught.value
 
 

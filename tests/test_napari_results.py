@@ -9,7 +9,9 @@ from data.phantom import oblique_geometry, phantom
 from data.phantom_files import write_nifti
 from tests.napari_out import IMAGE, add_case, write_image
 from unetr_app.errors import UnreadableInput
+from unetr_app.labels import Label, LabelSet
 from unetr_app.napari import results
+from unetr_app.volume import Segmentation
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,28 @@ def test_a_row_with_nothing_but_the_documented_fields_will_do(out, image):
     row = {"case_id": "case_1", "status": "done", "input": str(image), "outputs": []}
     (out / "manifest.jsonl").write_text(json.dumps(row))
     assert results.read_result(out / "case_1").volume is not None
+
+
+def test_results_that_a_later_run_failed_to_renew_are_told_of(out):
+    set_row(out, status="failed")
+    result = results.read_result(out / "case_1")
+    assert result.volume is not None
+    assert "last run failed" in result.warnings[0]
+
+
+def test_a_case_may_be_called_labels(out, image, made):
+    add_case(out, image, made, case_id="labels")
+    assert results.read_result(out / "labels").segmentation.labels.names == made[1].labels.names
+    mask = results.read_labels(out / "labels" / "labels" / "posterior.nii.gz")
+    assert mask.labels.names == ("posterior",)
+
+
+def test_colours_survive_the_way_through_the_files(tmp_path, image, made):
+    volume, truth = made
+    coloured = LabelSet((Label(1, "Anterior", (1, 2, 3)), Label(2, "Posterior", (9, 8, 7))))
+    made = (volume, Segmentation(truth.data, truth.geometry, coloured))
+    out = add_case(tmp_path / "out", image, made)
+    assert results.read_result(out / "case_1").segmentation.labels == coloured
 
 
 def test_colours_and_names_come_from_the_measurements(out):

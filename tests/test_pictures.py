@@ -10,6 +10,7 @@ from unetr_app.errors import UnsafeGeometry, UnwritableOutput
 from unetr_app.geometry import Geometry
 from unetr_app.labels import LabelSet
 from unetr_app.notice import RESEARCH_NOTICE
+from unetr_app.pictures.legend import Entry
 from unetr_app.planes import intensity_window, views
 from unetr_app.volume import Segmentation, Volume
 
@@ -76,7 +77,7 @@ def figure_of(volume, segmentation, entries=()):
 
 def test_letters_stand_at_the_edges_that_they_name():
     volume, segmentation = phantom(LEFT_FRONT_TOP)
-    entries = [pictures._Entry(label, "1 ml") for label in LABELS]
+    entries = [Entry(label, "1 ml") for label in LABELS]
     for axes, letters in zip(
         figure_of(volume, segmentation, entries).axes, ("RLAP", "RLSI", "APSI"), strict=True
     ):
@@ -88,7 +89,7 @@ def test_letters_stand_at_the_edges_that_they_name():
 
 def test_proportions_are_true():
     volume, segmentation = phantom(LEFT_FRONT_TOP)
-    figure = figure_of(volume, segmentation, [pictures._Entry(v, "") for v in LABELS])
+    figure = figure_of(volume, segmentation, [Entry(v, "") for v in LABELS])
     inches = figure.get_size_inches()
     for axes, view in zip(figure.axes, views(volume, [segmentation]), strict=True):
         width, height = axes.get_position().size * inches
@@ -106,12 +107,12 @@ def test_names_volumes_and_notice_are_written():
 def texts(module, volume, segmentation):
     """The words of a preview, caught on their way to the PNG."""
     caught = []
-    real = module._png
+    real = module.png
     try:
-        module._png = lambda figure: caught.extend(figure.texts) or real(figure)
+        module.png = lambda figure: caught.extend(figure.texts) or real(figure)
         module.preview_picture(volume, segmentation)
     finally:
-        module._png = real
+        module.png = real
     return caught
 
 

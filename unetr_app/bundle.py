@@ -11,6 +11,7 @@ import importlib.resources
 import json
 import logging
 import os
+import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -228,13 +229,15 @@ def open_bundle(name_or_dir: PathLike, *, device: str = "auto") -> Bundle:
     card.require_weights()
     chosen = _device(device)
     parser = _parser(card, chosen)
-    parts = {}
+    parts: dict[str, Any] = {}
     for part in ("network_def", "preprocessing", "inferer", "postprocessing"):
         try:
-            parts[part] = parser.get_parsed_content(part)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "NvImgCodec")  # a decoder that is optional
+                parts[part] = parser.get_parsed_content(part)
         except Exception as error:  # a config may raise anything
             raise UnusableBundle(
-                f"{part!r} of {card.name} does not build: {_last_line(error)}",
+                f"{part!r} of {card.name} does not build: {root_cause(error)}",
                 cure=f"See configs/inference of the bundle: the id {part!r} is needed.",
             ) from error
     network = parts["network_def"]
@@ -276,16 +279,17 @@ def _parser(card: BundleCard, device: torch.device) -> Any:
         raise UnusableBundle(f"{card.name} has no configs/inference.yaml or .json")
     parser = ConfigParser()
     try:
-        parser.read_config(str(found[0]))
-        parser.read_meta(str(card.path / _METADATA))
+        parser.read_config(str(found[0]))  # pyright: ignore[reportUnknownMemberType]
+        parser.read_meta(str(card.path / _METADATA))  # pyright: ignore[reportUnknownMemberType]
     except Exception as error:  # YAML and JSON readers raise their own
-        raise UnusableBundle(f"{found[0].name} cannot be read: {_last_line(error)}") from error
+        raise UnusableBundle(f"{found[0].name} cannot be read: {root_cause(error)}") from error
     parser["bundle_root"] = str(card.path)
     parser["device"] = device
     return parser
 
 
-def _last_line(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
+    """The first error of a chain in one line: MONAI wraps errors several times."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines()
@@ -298,20 +302,18 @@ def _without(transforms: Any, prefixes: tuple[str, ...]) -> list[Any]:
 
 
 def _load_weights(network: torch.nn.Module, card: BundleCard) -> None:
-    import torch
-
-    from unetr_app.networks.pretrained.files import read_checkpoint
+    from unetr_app.networks.pretrained.files import read_checkpoint, require_finite
 
     path = card.require_weights()
+    state, _ = read_checkpoint(path)
+    require_finite(state, path)
     try:
-        state, _ = read_checkpoint(path)
         network.load_state_dict(state)
+    except UnusableWeights as error:
+        raise UnusableWeights(error.what, cure=error.cure, path=path) from error
     except RuntimeError as error:
         raise UnusableWeights(
             f"the weights do not fit the network of {card.name}: {str(error).strip()}",
             cure="Use weights that were trained with this bundle's network_def.",
             path=path,
         ) from error
-    for name, tensor in network.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise UnusableWeights(f"the tensor {name!r} holds values that are not finite", path=path)

@@ -25,8 +25,8 @@ _AXIS_CODES = ("LR", "PA", "IS")  # negative, positive end of each RAS+ world ax
 _SMALLEST_SINE = 1e-3  # columns closer to one plane than this span no volume
 
 
-def _read_only(values: ArrayLike, dtype: type) -> NDArray[np.float64]:
-    array = np.array(values, dtype=dtype)
+def _read_only(values: ArrayLike) -> NDArray[np.float64]:
+    array = np.array(values, dtype=np.float64)
     array.setflags(write=False)
     return array
 
@@ -55,7 +55,7 @@ class Geometry:
         shape = tuple(int(n) for n in self.shape)
         if len(shape) != 3 or min(shape) < 1:
             raise UnsafeGeometry(f"the grid has shape {shape}; three axes of 1 or more are needed")
-        affine = _read_only(self.affine, np.float64)
+        affine = _read_only(self.affine)
         if affine.shape != (4, 4):
             raise UnsafeGeometry(f"the affine has shape {affine.shape}; (4, 4) is needed")
         if not np.isfinite(affine).all():
@@ -76,8 +76,9 @@ class Geometry:
         return cls(tuple(shape), _LPS_FROM_RAS @ np.asarray(affine_lps, dtype=np.float64))  # pyright: ignore[reportArgumentType]
 
     @classmethod
-    def from_parts(cls, shape: Sequence[int], spacing: ArrayLike, direction: ArrayLike,
-                   origin: ArrayLike) -> Geometry:
+    def from_parts(
+        cls, shape: Sequence[int], spacing: ArrayLike, direction: ArrayLike, origin: ArrayLike
+    ) -> Geometry:
         """Build from spacing (mm), direction (3, 3; unit columns) and origin (mm), all RAS+."""
         affine = np.eye(4)
         affine[:3, :3] = np.asarray(direction, dtype=np.float64) * np.asarray(spacing)
@@ -112,7 +113,7 @@ class Geometry:
     @property
     def direction(self) -> NDArray[np.float64]:
         """(3, 3); column n is the unit vector of array axis n in RAS+."""
-        return self.affine[:3, :3] / np.asarray(self.spacing)
+        return self.affine[:3, :3] / np.asarray(self.spacing, dtype=np.float64)
 
     @property
     def extent_mm(self) -> Triple:
@@ -157,7 +158,8 @@ class Geometry:
     def world_to_index(self, world: ArrayLike) -> NDArray[np.float64]:
         """Voxel indices (with fractions) of RAS+ mm points; (..., 3) to (..., 3)."""
         offset = np.asarray(world, dtype=np.float64) - self.affine[:3, 3]
-        return np.linalg.solve(self.affine[:3, :3], offset[..., None])[..., 0]
+        solved = np.linalg.solve(self.affine[:3, :3], offset[..., None])[..., 0]
+        return np.asarray(solved, dtype=np.float64)
 
     def is_close(self, other: Geometry, tolerance_mm: float = 1e-3) -> bool:
         """Same shape, and no corner voxel further than ``tolerance_mm`` from the other's?"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -122,7 +123,7 @@ class LabelSet:
         return tuple(label.value for label in self.labels)
 
     @property
-    def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
+    def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
         """The smallest unsigned integer that holds every value."""
         return np.dtype(np.uint8 if max(self.values, default=0) < 256 else np.uint16)
 

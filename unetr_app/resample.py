@@ -66,13 +66,12 @@ def resample_array(
         return array.copy()
     matrix, offset = _index_map(here, there)
     order_of_axes = _permutation(matrix)
+    affine_transform: Any = ndimage.affine_transform  # its types know no offset for each axis
     if order_of_axes is None:
-        moved = ndimage.affine_transform(
-            array, matrix, offset, there.shape, order=order, mode="nearest"
-        )
+        moved = affine_transform(array, matrix, offset, there.shape, order=order, mode="nearest")
     else:  # axes stay parallel: scipy's separable path, several times as fast
         scale = matrix[list(order_of_axes), range(3)]
-        moved = ndimage.affine_transform(
+        moved = affine_transform(
             array.transpose(order_of_axes), scale, offset[list(order_of_axes)], there.shape,
             order=order, mode="nearest",
         )  # fmt: skip
@@ -128,7 +127,7 @@ def _permutation(matrix: NDArray[Any]) -> tuple[int, int, int] | None:
     rows, columns = np.nonzero(matrix)
     if len(rows) != 3 or set(rows) != {0, 1, 2} or set(columns) != {0, 1, 2}:
         return None
-    i, j, k = (int(rows[list(columns).index(n)]) for n in range(3))
+    i, j, k = (int(rows[columns == n][0]) for n in range(3))
     return i, j, k
 
 

@@ -59,7 +59,9 @@ class TrainingRange:
                 _range(values["spacing_mm"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise UnusableBundle(f"training_range in metadata.json is incomplete: {error}") from error
+            raise UnusableBundle(
+                f"training_range in metadata.json is incomplete: {error}"
+            ) from error
 
     def check(self, volume: Volume, *, force: bool = False) -> list[str]:
         """Compare an image with what the bundle was trained on.
@@ -84,9 +86,8 @@ class TrainingRange:
         ):
             for axis, value in enumerate(values):
                 low, high = allowed.trained[0][axis], allowed.trained[1][axis]
-                said = (
-                    f"{name} {value:.4g} {unit} {_AXES[axis]}; the bundle was trained on "
-                    + (f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}")
+                said = f"{name} {value:.4g} {unit} {_AXES[axis]}; the bundle was trained on " + (
+                    f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
                 )
                 if not allowed.accepted[0][axis] <= value <= allowed.accepted[1][axis]:
                     refusals.append(said)

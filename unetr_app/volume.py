@@ -26,7 +26,7 @@ def reoriented_array(array: NDArray[Any], geometry: Geometry, codes: str) -> NDA
     order, flips = geometry.reorientation(codes)
     lead = array.ndim - 3
     moved = array.transpose(*range(lead), *(lead + n for n in order))
-    return np.flip(moved, [lead + n for n in flips])
+    return np.flip(moved, tuple(lead + n for n in flips))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class Segmentation:
     data: NDArray[Any]
     geometry: Geometry
     labels: LabelSet
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         expected = self.geometry.shape

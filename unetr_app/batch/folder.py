@@ -56,7 +56,9 @@ class Claim:
     lock: FileLock
 
     def release(self) -> None:
-        """Throw away what was not published and let others have the case."""
+        """Throw away what was not published and let others have the case; once."""
+        if not self.lock.is_held:
+            return
         shutil.rmtree(self.staging, ignore_errors=True)
         self.lock.release()
 

@@ -48,6 +48,11 @@ class FileLock:
         self.path = path
         self._handle: int | None = None
 
+    @property
+    def is_held(self) -> bool:
+        """Is it held by this object?"""
+        return self._handle is not None
+
     def take(self, *, wait: bool = False) -> bool:
         """Take the lock.
 

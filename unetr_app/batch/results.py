@@ -67,7 +67,12 @@ def _measurements(
         "spacing_mm": [round(mm, 6) for mm in geometry.spacing],
         "orientation": geometry.orientation,
         "modality": volume.modality,
-        "labels": [measurement.to_dict() for measurement in measure(segmentation, volume)],
+        "labels": [
+            measurement.to_dict() | {"colour": list(label.colour)}
+            for label, measurement in zip(
+                segmentation.labels, measure(segmentation, volume), strict=True
+            )
+        ],
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 import traceback
 from contextlib import suppress
@@ -17,12 +16,11 @@ from unetr_app.batch.options import BatchOptions
 from unetr_app.batch.outcome import Outcome, Problem
 from unetr_app.batch.results import write_results
 from unetr_app.batch.segmenting import Card
+from unetr_app.batch.trouble import disk_trouble
 from unetr_app.cases import Case
 from unetr_app.errors import UnetrError, UnfitInput, UnreadableInput, UnwritableOutput
 from unetr_app.io import read_volume
 from unetr_app.volume import Segmentation, Volume
-
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,6 @@ class Loaded:
     warnings: tuple[str, ...]
     forced: bool
     seconds: float
-
-
-def disk_trouble(error: BaseException) -> OSError | None:
-    """What the system said of a full or read-only disk, which every further case would meet too."""
-    for cause in (error, error.__cause__, error.__context__):
-        if isinstance(cause, OSError) and cause.errno in _DISK:
-            return cause
-    return None
 
 
 def _hash_if_readable(case: Case) -> str:
@@ -83,6 +73,7 @@ class CaseWorker:
         self._options = options
         self._recipe = Recipe.of(card, options)
         self._at_start = journal.rows()
+        self._reading: list[Claim] = []
         self.stopped: UnwritableOutput | None = None
 
     def prepare(self, case: Case) -> Loaded | Outcome | None:
@@ -102,16 +93,25 @@ class CaseWorker:
         settled, claim = self._claim(case)
         if claim is None:
             return None
+        self._reading.append(claim)
         try:
             result = self._prepare(settled, claim, started)
         except Exception as error:  # one bad case must not end the batch
+            if not claim.lock.is_held:
+                return None
             result = self._failed(settled, error, seconds=time.monotonic() - started)
         except BaseException:
             claim.release()
             raise
+        self._reading.remove(claim)
         if isinstance(result, Outcome):
             claim.release()
         return result
+
+    def drop_reading(self) -> None:
+        """Let go of the cases that are being read; what their reading brings is void."""
+        for claim in list(self._reading):
+            claim.release()
 
     def _claim(self, case: Case) -> tuple[Case, Claim | None]:
         """The case under its settled id, which still holds once the claim is held."""
@@ -157,7 +157,8 @@ class CaseWorker:
         here = path_from(self._folder.root, case.input)
         outcome = replace(row.outcome, input=case.input)
         if row.input_from_manifest != here:
-            self._journal.append(replace(row, outcome=outcome, input_from_manifest=here))
+            with suppress(UnwritableOutput):
+                self._journal.append(replace(row, outcome=outcome, input_from_manifest=here))
         return replace(outcome, resumed=outcome.status == "done")
 
     def _check_fit(self, volume: Volume) -> tuple[list[str], bool]:
@@ -248,11 +249,11 @@ class CaseWorker:
         """Record a failure; earlier results that it would leave behind are removed.
 
         A full disk is not the case's fault: earlier good results stay.
-        """  # fmt: skip
+        """
         self._note_details(error)
-        trouble = disk_trouble(error)
+        trouble = disk_trouble(error, self._folder.root, needed=self._needed(volume))
         if trouble is not None:
-            error = self.stopped = self._stop(trouble, volume)
+            error = self.stopped = trouble
         outcome = Outcome(
             case_id=case.id,
             status="failed",
@@ -261,28 +262,30 @@ class CaseWorker:
             peak_memory_mib=peak_memory_mib(),
             error=Problem.of(error),
         )
-        with suppress(UnwritableOutput):
-            earlier = self._journal.rows().get(case.id)
-            good = earlier is not None and earlier.outcome.status == "done"
-            if not (error is self.stopped and good):
+        if trouble is None or not self._holds_earlier(case):
+            with suppress(UnwritableOutput):  # a folder that is a link stays as it is
                 self._folder.remove_results(case.id)
+            with suppress(UnwritableOutput):  # a full disk
                 self._journal.append(self._row(outcome, input_hash or _hash_if_readable(case)))
         return outcome
 
-    def _stop(self, trouble: OSError, volume: Volume | None) -> UnwritableOutput:
-        voxels = 0 if volume is None else volume.data[0].size
-        needed = 1 + voxels * (1 + len(self._card.labels) * self._options.split_labels) // 2**20
-        return UnwritableOutput(
-            f"the results cannot be written: {trouble.strerror}",
-            cure=f"Free at least {needed} MiB on the disk of the output folder, or choose another "
-            "output folder, and run the same command again: what is finished is kept.",
-            path=self._folder.root,
-        )
+    def _holds_earlier(self, case: Case) -> bool:
+        """Are the results of an earlier run whole?"""
+        with suppress(UnwritableOutput):
+            row = self._journal.rows().get(case.id)
+            if row is not None and row.outcome.status == "done":
+                return self._folder.holds(row.hashes)
+        return False
 
     def explained(self, error: UnetrError) -> UnetrError:
         """The same error, or what to do about the disk where that is behind it."""
-        trouble = disk_trouble(error)
-        return error if trouble is None else self._stop(trouble, None)
+        return disk_trouble(error, self._folder.root) or error
+
+    def _needed(self, volume: Volume | None) -> int:
+        """Bytes that the results of a case may take at most, roughly."""
+        if volume is None:
+            return 0
+        return volume.data[0].size * (1 + len(self._card.labels) * self._options.split_labels)
 
     def _row(self, outcome: Outcome, input_hash: str) -> Row:
         return Row(

@@ -29,16 +29,9 @@ def command(
 ) -> None:
     """Segment both hippocampi of the MNI152 head, an average of 152 people."""
     from unetr_app.demo import run_demo
-    from unetr_app.errors import Cancelled
 
-    with StopRequest() as stop:
-        try:
-            with progress_view(quiet=quiet) as view:
-                sides = run_demo(
-                    out, device=device, progress=view, should_stop=lambda: stop.is_made
-                )
-        except Cancelled:
-            raise typer.Exit(stop.exit_code) from None
+    with StopRequest() as stop, progress_view(quiet=quiet) as view:
+        sides = run_demo(out, device=device, progress=view, should_stop=lambda: stop.is_made)
     names = list(sides[0].label_ml)
     columns = ("Hippocampus", *(f">{name} ml" for name in names), ">All ml")
     rows = [

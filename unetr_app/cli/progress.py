@@ -16,7 +16,6 @@ _STAGES = {
     "reading": "reading",
     "opening": "loading the bundle",
     "segmenting": "segmenting",
-    "ended": "done",
     "waiting": "waiting for another process",
 }
 
@@ -29,7 +28,10 @@ def result_words(outcome: Outcome) -> str:
 
 
 class PlainProgress:
-    """One line for each case that ends; for logs and pipes."""
+    """One line for each case that ends, or is waited for; for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._awaited = ""
 
     def __enter__(self) -> PlainProgress:
         return self
@@ -38,8 +40,11 @@ class PlainProgress:
         return None
 
     def __call__(self, progress: Progress) -> None:
-        """Print a line where a case has ended."""
+        """Print a line where a case has ended, or is being done by another process."""
         outcome = progress.outcome
+        if progress.stage == "waiting" and progress.case_id != self._awaited:
+            self._awaited = progress.case_id
+            note(f"[{progress.ended}/{progress.cases}] {progress.case_id}: {_STAGES['waiting']}")
         if outcome is None:
             return
         said = result_words(outcome)
@@ -97,9 +102,11 @@ class BarProgress:
 
     def __call__(self, progress: Progress) -> None:
         """Move the bar."""
+        outcome = progress.outcome
+        stage = _STAGES[progress.stage] if outcome is None else result_words(outcome)
         done, of = progress.windows
         begun = 0.0 if of == 0 else 0.95 * done / of
-        skipped = progress.outcome is not None and progress.outcome.resumed
+        skipped = outcome is not None and outcome.resumed
         if self._task is None:
             self._task = self._bar.add_task("", total=progress.cases, case="", count="")
         self._left_out += skipped  # they take no time, so they would spoil the estimate
@@ -107,7 +114,7 @@ class BarProgress:
             self._task,
             total=progress.cases - self._left_out,
             completed=progress.ended - self._left_out + begun,
-            case=f"{clean(progress.case_id)[:40]}: {_STAGES[progress.stage]}",
+            case=f"{clean(progress.case_id)[:40]}: {stage}",
             count=f"{progress.ended}/{progress.cases}",
         )
 

@@ -112,7 +112,8 @@ def command(
     with StopRequest() as stop:
         found = _find(inputs, out, stop)
         if dry_run:
-            code = _show_plan(found, card, out, options)
+            with stop.at_once():
+                code = _show_plan(found, card, out, options)
         else:
             code = _segment(found, card, out, options, device=device, quiet=quiet, stop=stop)
     raise typer.Exit(code)
@@ -194,7 +195,7 @@ def _segment(
     if not quiet:
         _show_cases(result, out)
     _show_end(result, out, quiet=quiet)
-    return stop.exit_code if stop.is_made else exit_code(result)
+    return exit_code(result)
 
 
 def exit_code(result: BatchResult) -> int:
@@ -248,7 +249,8 @@ def _show_end(result: BatchResult, out: str, *, quiet: bool) -> None:
     show = note if quiet else say
     if not quiet:
         for outcome in result.failed:
-            show(f"Failed: {outcome.case_id}: {outcome.error}")
+            if str(outcome.error) != str(result.stopped):  # which is said below
+                show(f"Failed: {outcome.case_id}: {outcome.error}")
     if result.stopped is not None:
         show(f"Stopped: {' '.join(str(result.stopped).split())}")
     if quiet and not result.failed and not result.remaining:

@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
+from unetr_app.cli.screen import complain
 from unetr_app.errors import Cancelled
 
 _GRACE = 8.0  # seconds from the signal to the end of the process, come what may
@@ -23,8 +24,9 @@ class StopRequest:
     """Has the user, or the system, asked this process to stop?
 
     As a context manager it takes over SIGINT and SIGTERM. The first signal asks to stop: work that
-    looks at `is_made` ends in its own time. A second one, or eight seconds, end the process where
-    it stands; results are written so that this harms none of them.
+    looks at `is_made` ends in its own time, and with the context ends the process, whatever other
+    threads are doing. A second signal, or eight seconds, end the process where it stands; results
+    are written so that this harms none of them.
 
     A thread of its own hears the signals, because the main thread may be deep in a computation.
     """
@@ -69,7 +71,16 @@ class StopRequest:
         threading.Thread(target=self._listen, args=(self._ours,), daemon=True).start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.is_made:
+            if isinstance(error, Cancelled):
+                complain(error)
+            self._end_process()
         for number, handler in self._former.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(-1)

@@ -42,8 +42,8 @@ def dice(prediction: Mask, reference: Mask) -> float:
         0.6666666666666666
     """
     require_same_shape(prediction, reference)
-    both = np.count_nonzero(prediction) + np.count_nonzero(reference)
-    return 2.0 * np.count_nonzero(prediction & reference) / both if both else 1.0
+    both = int(np.count_nonzero(prediction)) + int(np.count_nonzero(reference))
+    return 2.0 * int(np.count_nonzero(prediction & reference)) / both if both else 1.0
 
 
 def volume_difference_ml(prediction: Mask, reference: Mask, geometry: Geometry) -> float:

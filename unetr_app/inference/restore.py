@@ -17,6 +17,7 @@ from monai.data.folder_layout import FolderLayoutBase
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform
 
+from unetr_app.errors import UnusableBundle
 from unetr_app.geometry import Geometry
 from unetr_app.resample import restore_label_map
 
@@ -46,12 +47,21 @@ class RestoreLabelsd(MapTransform):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The same dictionary with (1, I, J, K) unsigned integers under ``keys``."""
+        """The same dictionary with (1, I, J, K) unsigned integers under ``keys``.
+
+        Raises:
+            UnusableBundle: If a logit is not finite.
+        """
         restored = dict(data)
         image: MetaTensor = restored[self.image_key]
         native = native_geometry(image)
         for key in self.key_iterator(restored):
             logits = torch.as_tensor(restored[key]).detach().float().cpu().numpy()
+            if not np.isfinite(logits).all():
+                raise UnusableBundle(
+                    "the network gave values that are not finite",
+                    cure="Run it on the CPU (--device cpu), which computes in single precision.",
+                )
             labels = restore_label_map(logits, model_geometry(image), native)
             meta = {
                 name: image.meta[name]

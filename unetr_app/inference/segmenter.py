@@ -11,8 +11,8 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
-from unetr_app.bundle import Bundle, BundleCard, open_bundle
-from unetr_app.errors import Cancelled, DeviceMemory, InvalidRequest, UnusableBundle
+from unetr_app.bundle import Bundle, BundleCard, open_bundle, root_cause
+from unetr_app.errors import DeviceMemory, InvalidRequest, UnetrError, UnusableBundle
 from unetr_app.inference.windows import WatchedNetwork, window_count
 from unetr_app.version import __version__
 from unetr_app.volume import Segmentation, Volume
@@ -90,11 +90,10 @@ class Segmenter:
             data = self._preprocess(volume)
             logits = self._infer(data["image"], progress, should_stop)
             labels = self._restore(data, logits)
-        except torch.OutOfMemoryError as error:
-            raise DeviceMemory(
-                f"{self.bundle.device} ran out of memory at a volume of {volume.geometry.shape}",
-                cure="Use --device cpu, or a machine with more memory.",
-            ) from error
+        except UnetrError:
+            raise
+        except Exception as error:  # what a bundle names may raise anything
+            raise self._explained(error, volume) from error
         return Segmentation(labels, volume.geometry, self.card.labels, self._provenance)
 
     def _check_channels(self, volume: Volume) -> None:
@@ -118,7 +117,8 @@ class Segmenter:
                 "space": "RAS",
             },
         )
-        return self._step("preprocessing", {"image": image})
+        data: Any = self.bundle.preprocessing({"image": image})
+        return dict(data)
 
     @torch.inference_mode()
     def _infer(
@@ -135,16 +135,17 @@ class Segmenter:
     def _restore(self, data: dict[str, Any], logits: Tensor) -> np.ndarray:
         """To labels (I, J, K) on the native grid."""
         pred = MetaTensor(logits, meta=data["image"].meta)
-        restored = self._step("postprocessing", data | {"pred": pred})["pred"]
-        return np.asarray(restored.squeeze(0).cpu())
+        restored: Any = self.bundle.postprocessing(data | {"pred": pred})
+        return np.asarray(restored["pred"].squeeze(0).cpu())
 
-    def _step(self, name: str, data: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return getattr(self.bundle, name)(data)
-        except (Cancelled, torch.OutOfMemoryError, MemoryError):
-            raise
-        except Exception as error:  # transforms of a bundle may raise anything
-            raise UnusableBundle(
-                f"the {name} of {self.card.name} failed on an image of shape "
-                f"{tuple(data['image'].shape)}: {type(error).__name__}"
-            ) from error
+    def _explained(self, error: Exception, volume: Volume) -> UnetrError:
+        """Our error for one that came out of torch, MONAI or a bundle's own code."""
+        cause = root_cause(error)
+        if "not enough memory" in cause or isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return DeviceMemory(
+                f"{self.bundle.device} ran out of memory at a volume of {volume.geometry.shape}",
+                cure="Use --device cpu, or a machine with more memory.",
+            )
+        return UnusableBundle(
+            f"{self.card.name} failed on a volume of {volume.geometry.shape}: {cause}"
+        )

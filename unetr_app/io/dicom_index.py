@@ -279,14 +279,16 @@ def _phases(slices: Sequence[Slice], key: Callable[[Slice], str], *, alike: bool
 
 
 def _extent(stack: Stack) -> tuple[str, ...]:
-    """A warning where the instance numbers do not begin at 1: slices may lie outside."""
+    """A warning where instance numbers do not begin at 1 or skip some: slices may be missing."""
     numbers = [s.instance for s in stack.slices if s.instance is not None]
-    if stack.problem or len(numbers) < len(stack.slices) or min(numbers) <= 1:
+    count = len(stack.slices)
+    if stack.problem or len(numbers) < count:
         return ()
-    return (
-        f"the instance numbers run from {min(numbers)} to {max(numbers)}: there may be slices "
-        "before these that were not given",
-    )
+    low, high = min(numbers), max(numbers)
+    if low <= 1 and high - low < count:
+        return ()
+    return (f"the instance numbers of the {count} slices run from {low} to {high}: there may be "
+            "slices that were not given",)  # fmt: skip
 
 
 def _key(slice_: Slice) -> str:

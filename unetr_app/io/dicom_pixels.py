@@ -31,10 +31,11 @@ def missing_decoder(syntax: str) -> str:
     """
     if syntax in _PLAIN:
         return ""
+    uid = UID(syntax)
     try:
-        return "" if get_decoder(UID(syntax)).is_available else UID(syntax).name
+        return "" if get_decoder(uid).is_available else uid.name
     except NotImplementedError:
-        return UID(syntax).name
+        return uid.name
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom import config
 from pydicom.dataset import FileMetaDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from unetr_app.errors import UnreadableInput
 from unetr_app.io.atomic import PathLike
@@ -24,10 +25,14 @@ from unetr_app.io.integrity import open_input, unreadable
 from unetr_app.io.limits import MAX_SLICE_PIXELS
 
 PYDICOM_ERRORS = (
-    InvalidDicomError, ArithmeticError, AttributeError, EOFError, LookupError, MemoryError,
-    OSError, RuntimeError, TypeError, ValueError,
+    BytesLengthException, InvalidDicomError, ArithmeticError, AttributeError, EOFError,
+    LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
 """What pydicom and its decoders raise for damaged files, by trial."""
+
+# What a value may be is judged here. pydicom's own warnings would repeat it, and it may be a name;
+# filters for warnings would not do, because threads share them.
+config.settings.reading_validation_mode = config.IGNORE
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
@@ -178,7 +183,7 @@ def read_slice(path: PathLike) -> Slice:
     with open_input(path) as file:
         file_bytes = os.fstat(file.fileno()).st_size
     found = _slice_of(dataset, os.fspath(path), file_bytes)
-    if not found.sop_class and not found.rows:
+    if not found.rows and not found.series_uid and not found.is_directory:
         raise UnreadableInput(
             "the DICOM headers are cut short or damaged", cure="Copy or export the file again.",
             path=path,
@@ -197,7 +202,7 @@ def read_dataset(path: PathLike, *, pixels: bool) -> pydicom.Dataset:
         UnreadableInput: If pydicom cannot read it.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # values out of bounds are judged by us
+        warnings.simplefilter("ignore")
         try:
             if pixels:
                 return pydicom.dcmread(path, force=True)

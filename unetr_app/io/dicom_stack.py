@@ -146,16 +146,17 @@ def _same_place(ordered: tuple[Slice, ...], n: int, sideways: NDArray[np.float64
 def _uneven(
     ordered: tuple[Slice, ...], forward: NDArray[np.float64], typical: float, tolerance: float
 ) -> Stack:
-    times = np.rint(forward / typical)
-    if times.min() >= 1 and (np.abs(forward - times * typical) <= tolerance * times).all():
-        n = int(times.argmax())
-        missing = int(times.sum()) - len(times)
-        return _bad(
-            Kind.GAPS, ordered,
-            f"{missing} {'slice is' if missing == 1 else 'slices are'} missing: the gap from "
-            f"{_name(ordered[n])} to {_name(ordered[n + 1])} is {forward[n]:.4g} mm where "
-            f"{typical:.4g} mm is usual", _NEVER_GUESSED,
-        )  # fmt: skip
+    for unit in (typical, float(forward.min())):
+        times = np.rint(forward / unit)
+        if times.min() >= 1 and (np.abs(forward - times * unit) <= tolerance * times).all():
+            n = int(times.argmax())
+            missing = int(times.sum()) - len(times)
+            return _bad(
+                Kind.GAPS, ordered,
+                f"{missing} {'slice is' if missing == 1 else 'slices are'} missing: the gap from "
+                f"{_name(ordered[n])} to {_name(ordered[n + 1])} is {forward[n]:.4g} mm where "
+                f"{unit:.4g} mm is usual", _NEVER_GUESSED,
+            )  # fmt: skip
     n = int(np.abs(forward - typical).argmax())
     return _bad(
         Kind.VARIABLE, ordered,

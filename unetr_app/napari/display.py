@@ -31,6 +31,7 @@ from unetr_app.geometry import Geometry, Shape, Triple
 from unetr_app.volume import reoriented_array
 
 DISPLAY_CODES = "IPL"
+SAME_AXES_DEG = 0.05  # 0.2 mm at 200 mm from the scanner's origin
 
 
 @dataclass(frozen=True)

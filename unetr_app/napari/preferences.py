@@ -7,7 +7,7 @@ import os
 from napari.settings import get_settings
 
 from unetr_app.napari import notifications
-from unetr_app.napari.readers import DICOM_ENDING, IMAGE_ENDINGS
+from unetr_app.napari.images import DICOM_ENDING, IMAGE_ENDINGS
 
 PLUGIN = "unetr-app"
 

@@ -7,21 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from unetr_app.cases import Case, find_cases
 from unetr_app.errors import UnetrError, UnreadableInput
-from unetr_app.io import read_volume
-from unetr_app.napari import display, notifications, results
+from unetr_app.napari import images, notifications, results
 from unetr_app.napari.layers import Layer, image_layers, label_layers
-from unetr_app.volume import Volume
 
 Read = Callable[[Path], list[Layer]]
 NOTHING: list[Any] = [(None,)]  # napari's word for "dealt with, but no layer"
 
-IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
-DICOM_ENDING = ".dcm"
 _MOST_ENTRIES = 200  # looked at to tell whether a folder holds DICOM, in all
 _MOST_IN_ONE = 50  # in any one folder
-_MOST_BYTES = 4 * 2**30  # of series opened from one folder
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[Any]] | None:
@@ -49,13 +43,13 @@ def _reader_of(path: Path) -> Read | None:
             return read_case_folder
         if results.is_output_folder(path):
             return read_output_folder
-        return read_dicom_folder if holds_dicom(path) else None
+        return images.read_dicom_folder if holds_dicom(path) else None
     name = path.name.lower()
-    if name.endswith(DICOM_ENDING):
-        return read_dicom_file
-    if not name.endswith(IMAGE_ENDINGS):
+    if name.endswith(images.DICOM_ENDING):
+        return images.read_dicom_file
+    if not name.endswith(images.IMAGE_ENDINGS):
         return None
-    return read_label_file if results.is_label_file(path) else read_image_file
+    return read_label_file if results.is_label_file(path) else images.read_image_file
 
 
 def _read(read: Read, path: Path) -> list[Any]:
@@ -88,7 +82,7 @@ def read_output_folder(out: Path) -> list[Layer]:
         UnetrError: If no case is finished, or the labels of the first cannot be read.
     """
     rows = results.manifest_rows(out)
-    done = [case_id for case_id in rows if results.is_case_folder(out / case_id)]
+    done = sorted(case_id for case_id in rows if results.is_case_folder(out / case_id))
     if not done:
         raise UnreadableInput(
             f"none of the {len(rows)} cases in this results folder is finished",
@@ -110,64 +104,7 @@ def read_label_file(path: Path) -> list[Layer]:
         UnetrError: If it cannot be read.
     """
     notifications.show_notice()
-    return [*label_layers(results.read_labels(path), f"{path.parent.name} {_stem(path)}")]
-
-
-def read_image_file(path: Path) -> list[Layer]:
-    """An image of any of our formats.
-
-    Raises:
-        UnetrError: If it cannot be read.
-    """
-    return _shown(read_volume(path), _stem(path))
-
-
-def read_dicom_file(path: Path) -> list[Layer]:
-    """The series that a DICOM file belongs to, from the files beside it.
-
-    Raises:
-        UnetrError: If the series cannot be read.
-    """
-    with os.scandir(path.parent) as entries:
-        beside = sorted(entry.path for entry in entries if entry.is_file())
-    for case in find_cases(beside):
-        if any(os.path.samefile(path, other) for other in case.paths):
-            return _shown(read_volume(case), case.id)
-    return _shown(read_volume(path), path.stem)
-
-
-def read_dicom_folder(folder: Path) -> list[Layer]:
-    """Every series and image in a folder, the first one visible.
-
-    One that cannot be read is told of and the others are shown; so are those too many for memory.
-
-    Raises:
-        UnetrError: If there is but one, and it cannot be read.
-    """
-    cases = find_cases(folder)
-    if len(cases) == 1:
-        return _shown(read_volume(cases[0]), cases[0].id)
-    layers: list[Layer] = []
-    for n, case in enumerate(cases):
-        if sum(layer.data.nbytes for layer in layers) > _MOST_BYTES:
-            notifications.show_warning(
-                f"{folder.name}: {len(cases) - n} of {len(cases)} series are not shown, to spare "
-                "memory; open their folders one by one."
-            )
-            break
-        layers += _one_of_many(case, visible=not layers)
-    return layers
-
-
-def _one_of_many(case: Case, *, visible: bool) -> list[Layer]:
-    try:
-        layers = _shown(read_volume(case), case.id)
-    except UnetrError as problem:
-        notifications.show_problem(problem)
-        return []
-    for layer in layers:
-        layer.visible = layer.visible and visible
-    return layers
+    return [*label_layers(results.read_labels(path), f"{path.parent.name} {images.stem(path)}")]
 
 
 def holds_dicom(folder: Path) -> bool:
@@ -200,20 +137,3 @@ def _is_dicom(path: str) -> bool:
             return stream.read(132)[128:] == b"DICM"
     except OSError:
         return False
-
-
-def _shown(volume: Volume, name: str) -> list[Layer]:
-    for warning in volume.warnings:
-        notifications.show_warning(f"{name}: {warning}")
-    if volume.geometry.is_oblique:
-        notifications.show_info(
-            f"{name}: its axes lie {display.tilt_deg(volume.geometry):.1f} degrees off the "
-            "patient's. It is shown along its own axes, in register with images along the same "
-            "axes only."
-        )
-    return [*image_layers(volume, name)]
-
-
-def _stem(path: Path) -> str:
-    ending = next((e for e in IMAGE_ENDINGS[::-1] if path.name.lower().endswith(e)), path.suffix)
-    return path.name[: -len(ending)] if ending else path.name

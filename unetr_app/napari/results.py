@@ -71,8 +71,8 @@ def read_result(folder: Path) -> Result:
             )
     except UnetrError as problem:
         alone = f"{folder.name}: the labels are shown without their image: {problem}"
-        return Result(folder.name, segmentation, None, (alone,))
-    return Result(folder.name, segmentation, volume, warnings)
+        return Result(folder.name, segmentation, None, (*_outdated(row), alone))
+    return Result(folder.name, segmentation, volume, (*_outdated(row), *warnings))
 
 
 def read_labels(path: Path) -> Segmentation:
@@ -84,7 +84,7 @@ def read_labels(path: Path) -> Segmentation:
     Raises:
         UnetrError: If the label map cannot be read.
     """
-    if path.parent.name == SPLIT_LABELS:
+    if not is_case_folder(path.parent):
         return read_label_map(path, LabelSet.from_names({1: path.name.split(".")[0]}))
     found = read_label_map(path)
     known = _measured_labels(path.parent / MEASUREMENTS)
@@ -164,6 +164,12 @@ def _case_at(path: Path, case_id: str) -> Case | None:
     if len(cases) == 1:
         return cases[0]
     return next((case for case in cases if case.id == case_id), None)
+
+
+def _outdated(row: Mapping[str, Any]) -> tuple[str, ...]:
+    if row.get("status") != "failed":
+        return ()
+    return (f"{row['case_id']}: its last run failed; these are the results of an earlier one",)
 
 
 def _changed(case: Case, input_hash: str) -> tuple[str, ...]:

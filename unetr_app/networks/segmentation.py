@@ -54,7 +54,8 @@ class SegmentationNetwork(nn.Module):
         maps = self.encoder(x)
         features = self.decoder(x, maps)
         logits = self.head(features[0])
-        if not torch.jit.is_scripting() and self.training and len(self.coarse_heads):
+        # TorchScript leaves this branch out only where the question stands in the condition itself.
+        if not torch.jit.is_scripting() and self.training and len(self.coarse_heads):  # pyright: ignore
             coarse = zip(self.coarse_heads, features[1:], strict=False)
             return [logits, *(head(feature) for head, feature in coarse)]  # pyright: ignore[reportReturnType]
         return logits

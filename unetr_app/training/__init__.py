@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unetr_app.training.batch import prepare_batch
+from unetr_app.training.best_weights import SaveBest
 from unetr_app.training.checkpoint import SaveWeights, TrainingState, save_weights
 from unetr_app.training.dataset import list_images, read_msd
 from unetr_app.training.device import (
@@ -12,10 +13,10 @@ from unetr_app.training.device import (
     join_processes,
     pick_device,
 )
+from unetr_app.training.early_stop import EarlyStop
 from unetr_app.training.gradient_guard import GradientGuard
 from unetr_app.training.reporting import batch_names, case_names, loss_value, validation_dice
 from unetr_app.training.seeding import EpochSeed
-from unetr_app.training.validation_watch import EarlyStop, SaveBest
 
 __all__ = [
     "EarlyStop",

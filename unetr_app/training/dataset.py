@@ -16,7 +16,9 @@ Item = dict[str, str]
 _IMAGE = re.compile(r"^[^.].*\.nii(\.gz)?$", re.IGNORECASE)
 
 
-def read_msd(dataset_dir: PathLike, folds: Sequence[int], *, limit: int | None = None) -> list[Item]:
+def read_msd(
+    dataset_dir: PathLike, folds: Sequence[int], *, limit: int | None = None
+) -> list[Item]:
     """Image and label paths of the training cases in some folds of an MSD data set.
 
     The layout is that of the Medical Segmentation Decathlon (Antonelli et al. 2022,
@@ -61,7 +63,7 @@ def read_msd(dataset_dir: PathLike, folds: Sequence[int], *, limit: int | None =
     missing = [path for item in items for path in item.values() if not Path(path).is_file()]
     if missing:
         raise UnreadableInput(
-            f"{len(missing)} files that it lists are not there, the first is {Path(missing[0]).name}",
+            f"{len(missing)} files that it lists are not there, first {Path(missing[0]).name}",
             cure="Fetch or unpack the data set again.",
             path=index,
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine
-from monai.engines import IterationEvents
+from monai.engines.utils import IterationEvents
 from torch import nn
 
 from unetr_app.errors import UnreadableInput
@@ -51,7 +51,8 @@ class GradientGuard:
         if scaler is not None:
             scaler.unscale_(engine.optimizer)  # pyright: ignore[reportAttributeAccessIssue]
         norm = nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
-        if torch.isfinite(norm) and torch.isfinite(engine.state.output["loss"]):
+        output: Any = engine.state.output
+        if torch.isfinite(norm) and torch.isfinite(output["loss"]):
             self.dropped_in_a_row = 0
             return
         for parameter in self.parameters:
@@ -66,6 +67,6 @@ class GradientGuard:
         )
         if self.dropped_in_a_row >= self.patience:
             raise UnreadableInput(
-                f"{self.patience} steps in a row gave a loss that is not finite, the last on {cases}",
+                f"{self.patience} steps in a row gave a loss that is not finite, last on {cases}",
                 cure="Look for NaN in the images and labels, or lower the learning rate.",
             )

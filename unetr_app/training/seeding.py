@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from monai.transforms import Compose, Randomizable
+from monai.transforms.compose import Compose
+from monai.transforms.transform import Randomizable
 
 
 class EpochSeed:

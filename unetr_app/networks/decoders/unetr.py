@@ -83,9 +83,7 @@ class FuseLevel(nn.Module):
         steps: Up-sampling factors from the level below; none where it has the same stride.
     """
 
-    def __init__(
-        self, block, dims: int, channels_in: int, channels_out: int, steps: list[Stride]
-    ):
+    def __init__(self, block, dims: int, channels_in: int, channels_out: int, steps: list[Stride]):
         super().__init__()
         steps = steps or [(1,) * dims]
         self.up = nn.Sequential(
@@ -97,7 +95,7 @@ class FuseLevel(nn.Module):
         self.fuse = block(2 * channels_out, channels_out)
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
-        """(B, channels_in, coarse...) and (B, channels_out, fine...) to (B, channels_out, fine...)."""
+        """(B, channels_in, coarse...), (B, channels_out, fine...) to (B, channels_out, fine...)."""
         return self.fuse(torch.cat((self.up(below), skip), dim=1))
 
 
@@ -139,7 +137,9 @@ class UnetrDecoder(nn.Module):
             for n in range(len(channels) - 1)
         )  # fmt: skip
         self.levels = nn.ModuleList(  # coarsest first: the order in which they run
-            FuseLevel(block, spatial_dims, widths[n + 1], widths[n], ladder(levels[n + 1], levels[n]))
+            FuseLevel(
+                block, spatial_dims, widths[n + 1], widths[n], ladder(levels[n + 1], levels[n])
+            )
             for n in reversed(range(len(channels)))
         )
 

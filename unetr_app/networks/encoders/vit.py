@@ -7,6 +7,7 @@ taken after several blocks as UNETR does (Hatamizadeh et al. 2021, arXiv:2103.10
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,8 @@ class TransformerBlock(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, C) to (B, N, C)."""
-        if not torch.jit.is_scripting() and self.recompute and self.training:
+        # TorchScript leaves this branch out only where the question stands in the condition itself.
+        if not torch.jit.is_scripting() and self.recompute and self.training:  # pyright: ignore
             return checkpoint(self._branches, tokens, use_reentrant=False)  # pyright: ignore[reportReturnType]
         return self._branches(tokens)
 
@@ -110,7 +112,7 @@ class VisionTransformer(nn.Module):
         self.strides = (tuple(self.patch_size),) * len(self.taps)
 
         grid = self._token_grid(as_tuple(roi_size, spatial_dims, "roi_size"))
-        convolution = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
+        convolution: Any = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
         self.embed = convolution(in_channels, embed_dim, self.strides[0], stride=self.strides[0])
         self.positions = nn.Parameter(torch.empty(1, embed_dim, *grid))
         self.blocks = nn.ModuleList(

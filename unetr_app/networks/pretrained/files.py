@@ -22,11 +22,13 @@ from unetr_app.errors import UnusableWeights
 
 PathLike = str | os.PathLike[str]
 
-_CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "teacher")
+_CONTAINERS = (  # where training scripts keep the state dict, the likeliest first
+    "state_dict", "model_state_dict", "model_state", "model", "network", "net", "teacher",
+)  # fmt: skip
 
 # Many training scripts store their best score as a numpy number beside the tensors. It is rebuilt
 # from a type and bytes: no code of the file runs.
-_NUMBERS = (
+_NUMBERS: tuple[Any, ...] = (
     multiarray.scalar,
     (multiarray.scalar, "numpy.core.multiarray.scalar"),  # its name before numpy 2
     np.dtype,
@@ -149,7 +151,8 @@ def _unpacked(state: Any, path: Path) -> dict[str, Tensor]:
         if inner is None:
             break
         state = inner
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
+    named = state.items() if isinstance(state, dict) else ()
+    tensors = {name: value for name, value in named if isinstance(value, Tensor)}
     if not tensors:
         raise UnusableWeights("the file holds no tensors by name", path=path)
     return tensors

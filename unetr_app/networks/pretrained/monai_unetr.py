@@ -128,7 +128,8 @@ def _renamed_key(key: str, *, conv_block: bool) -> str:
         return f"decoder.skips.{skip}.layers.{layer}.{found[5]}"
     if found := _LEVEL.match(key):
         level = 5 - int(found[1])  # decoder5 runs first
-        return f"decoder.levels.{level}.{'up.0' if found[2] == 'transp_conv' else 'fuse'}.{found[3]}"
+        part = "up.0" if found[2] == "transp_conv" else "fuse"
+        return f"decoder.levels.{level}.{part}.{found[3]}"
     for pattern, new in _RENAMES:
         if pattern.match(key):
             return pattern.sub(new, key)
