@@ -28,14 +28,19 @@ def _signed_permutation(codes: str) -> np.ndarray:
 
 @st.composite
 def geometries(
-    draw: st.DrawFn, *, min_side: int = 1, max_side: int = 9, max_angle_deg: float = 30.0
+    draw: st.DrawFn,
+    *,
+    min_side: int = 1,
+    max_side: int = 9,
+    max_angle_deg: float = 30.0,
+    spacing: tuple[float, float] = (0.3, 5.0),
 ) -> Geometry:
     """A grid with unequal spacing, in any of the 48 orientations, turned up to ``max_angle_deg``."""
     shape = draw(st.tuples(*[st.integers(min_side, max_side)] * 3))
-    spacing = np.array(draw(st.tuples(*[st.floats(0.3, 5.0)] * 3)))
+    steps = np.array(draw(st.tuples(*[st.floats(*spacing)] * 3)))
     angles = draw(st.tuples(*[st.floats(-max_angle_deg, max_angle_deg)] * 3))
     codes = draw(st.sampled_from(ALL_ORIENTATIONS))
     direction = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
     direction = direction @ _signed_permutation(codes)
     origin = draw(st.tuples(*[st.floats(-200.0, 200.0)] * 3))
-    return Geometry.from_parts(shape, spacing, direction, origin)
+    return Geometry.from_parts(shape, steps, direction, origin)

@@ -57,7 +57,9 @@ def test_cropping_moves_no_voxel_in_the_world(
 ) -> None:
     block = geometry.cropped(start, (2, 3, 4))
     np.testing.assert_allclose(
-        block.index_to_world((1, 2, 3)), geometry.index_to_world(np.add(start, (1, 2, 3)))
+        block.index_to_world((1, 2, 3)),
+        geometry.index_to_world(np.add(start, (1, 2, 3))),
+        atol=1e-9,
     )
 
 

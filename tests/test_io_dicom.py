@@ -253,6 +253,14 @@ def test_a_missing_first_slice_is_said(series: Files) -> None:
     assert any("2 to 7" in w for w in volume.warnings)
 
 
+@pytest.mark.parametrize(("intercept", "words"), [(0, "intercept"), (-5000, "padding")])
+def test_values_that_ct_does_not_have_are_said(series: Files, intercept: int, words: str) -> None:
+    assert read_volume(series[0].parent).warnings == ()
+    for path in series:
+        edit_dicom(path, RescaleIntercept=intercept)
+    assert any(words in w for w in read_volume(series[0].parent).warnings)
+
+
 # --- what is refused -------------------------------------------------------------------------
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import zlib
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.io_files import OBLIQUE, integers, save_itk
 from tests.strategies import geometries
+from unetr_app.cases import find_cases
 from unetr_app.errors import InvalidRequest, UnetrError, UnreadableInput, UnsafeGeometry
 from unetr_app.geometry import Geometry
 from unetr_app.io import read_geometry, read_label_map, read_volume, write_segmentation
@@ -39,10 +43,10 @@ def test_what_simpleitk_writes_is_read_on_its_grid(
 
 
 def nrrd(path: Path, fields: str, *, content: bytes = bytes(range(60)), sizes: str = "3 4 5",
-         encoding: str = "raw", kind: str = "uint8") -> Path:  # fmt: skip
+         encoding: str = "raw", kind: str = "uint8", order: str = "endian: little\n") -> Path:  # fmt: skip
     count = len(sizes.split())
     head = f"NRRD0005\n# by hand\ntype: {kind}\ndimension: {count}\nsizes: {sizes}\n"
-    path.write_bytes(f"{head}encoding: {encoding}\nendian: little\n{fields}\n\n".encode() + content)
+    path.write_bytes(f"{head}encoding: {encoding}\n{order}{fields}\n\n".encode() + content)
     return path
 
 
@@ -113,6 +117,8 @@ REFUSED_NRRD = {
                  "separate"),
     "bzip2": ({"fields": f"space: LPS\n{PLACED}", "encoding": "bzip2"}, UnreadableInput, "bzip2"),
     "type": ({"fields": f"space: LPS\n{PLACED}", "kind": "block"}, UnreadableInput, "block"),
+    "byte order": ({"fields": f"space: LPS\n{PLACED}", "kind": "float", "sizes": "3 1 5",
+                    "order": ""}, UnreadableInput, "endian"),
     "skip": ({"fields": f"byte skip: 7\nspace: LPS\n{PLACED}"}, UnreadableInput, "skip"),
 }  # fmt: skip
 
@@ -130,6 +136,8 @@ REFUSED_MHA = {
                           "content": zlib.compress(bytes(60))}, UnreadableInput, "cannot come out"),
     "colour": ({"place": MATRIX, "more": "ElementNumberOfChannels = 3\n"}, UnreadableInput,
                "3 values a voxel"),
+    "scaled": ({"place": MATRIX, "more": "ElementToIntensityFunctionSlope = 2\n"},
+               UnreadableInput, "scales"),
     "text": ({"place": MATRIX.replace("Offset", "BinaryData = False\nOffset")}, UnreadableInput,
              "text"),
     "elsewhere": ({"place": MATRIX, "file": "../secret.raw"}, UnreadableInput, "beside"),
@@ -236,3 +244,62 @@ def test_real_segmentations_of_dcmqi_read(shared: Path) -> None:
         last = [n - 1 for n in found.geometry.shape]
         place = np.array(theirs.TransformIndexToPhysicalPoint(last)) * (-1, -1, 1)
         assert np.allclose(found.geometry.index_to_world(last), place, atol=1e-6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+def test_a_name_that_is_no_text_reads_and_is_not_written(tmp_path: Path) -> None:
+    path = save_itk(tmp_path / "a.mha", integers(OBLIQUE.shape), OBLIQUE)
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mha")
+    os.rename(path, odd)
+    assert read_volume(odd).geometry.shape == OBLIQUE.shape
+    (case,) = find_cases(tmp_path)
+    assert case.id == "case"
+    labels = Segmentation(np.zeros(OBLIQUE.shape, int), OBLIQUE, LabelSet(()))
+    with pytest.raises(InvalidRequest, match="Rename"):  # SimpleITK would end the process
+        write_segmentation(labels, odd)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ending=st.sampled_from(ENDINGS), at=st.integers(0, 10**6), kept=st.integers(0, 5),
+       text=st.text("0123456789.- ()e,\n=:naAifNLPS", max_size=8))  # fmt: skip
+def test_rubbish_in_the_header_raises_only_our_errors(
+    tmp_path_factory: pytest.TempPathFactory,
+    packed: dict[str, bytes], ending: str, at: int, kept: int, text: str,
+) -> None:  # fmt: skip
+    whole = packed[ending]
+    at %= len(whole) - 100
+    path = tmp_path_factory.getbasetemp() / f"rubbish{ending}"
+    path.write_bytes(whole[:at] + text.encode() + whole[at + kept :])
+    for read in (read_volume, read_geometry):
+        with contextlib.suppress(UnetrError):
+            read(path)
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("kind", ["int16", "uint16", "int32", "float", "double", "int64"])
+def test_nrrd_of_either_byte_order_is_read_as_simpleitk_does(
+    tmp_path: Path, order: str, kind: str
+) -> None:
+    dtype = np.dtype({"float": "float32", "double": "float64"}.get(kind, kind))
+    content = integers((3, 4, 5)).astype(dtype.newbyteorder("<" if order == "little" else ">"))
+    path = nrrd(tmp_path / "a.nrrd", f"space: RAS\n{PLACED}", kind=kind,
+                content=content.tobytes(order="F"))  # fmt: skip
+    path.write_bytes(path.read_bytes().replace(b"endian: little", f"endian: {order}".encode()))
+    theirs = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).transpose()
+    assert np.array_equal(read_volume(path).data[0], theirs)
+
+
+@pytest.mark.parametrize("big", ["True", "False"])
+@pytest.mark.parametrize("kind", ["MET_SHORT", "MET_USHORT", "MET_INT", "MET_FLOAT", "MET_DOUBLE"])
+def test_metaimage_of_either_byte_order_is_read_as_simpleitk_does(
+    tmp_path: Path, big: str, kind: str
+) -> None:
+    dtype = {"MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_FLOAT": "f4",
+             "MET_DOUBLE": "f8"}[kind]  # fmt: skip
+    content = integers((3, 4, 5)).astype((">" if big == "True" else "<") + dtype)
+    path = mha(tmp_path / "a.mha", MATRIX, kind=kind, more=f"BinaryDataByteOrderMSB = {big}\n",
+               content=content.tobytes(order="F"))  # fmt: skip
+    theirs = sitk.ReadImage(str(path))
+    volume = read_volume(path)
+    assert np.array_equal(volume.data[0], sitk.GetArrayFromImage(theirs).transpose())
+    assert np.allclose(volume.geometry.origin, np.array(theirs.GetOrigin()) * (-1, -1, 1))

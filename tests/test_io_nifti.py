@@ -435,6 +435,15 @@ def test_equal_segmentations_give_equal_bytes(tmp_path: Path, ending: str) -> No
     assert first == write_segmentation(_segmentation(OBLIQUE), tmp_path / f"b{ending}").read_bytes()
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".NII.GZ", ".nrrd", ".NRRD", ".mha"])
+def test_far_from_the_origin_and_under_any_name_it_is_written(tmp_path: Path, ending: str) -> None:
+    affine = OBLIQUE.affine.copy()
+    affine[:3, 3] = (-4321.123456, 2500.987654, 9999.5)
+    far = Geometry(OBLIQUE.shape, affine)
+    path = write_segmentation(_segmentation(far), tmp_path / f"labels{ending}")
+    assert read_label_map(path).geometry.is_close(far, 2e-3)
+
+
 def test_one_slice_can_be_written(tmp_path: Path) -> None:
     flat = Geometry((5, 6, 1), OBLIQUE.affine)
     path = write_segmentation(_segmentation(flat), tmp_path / "l.nii.gz")

@@ -109,9 +109,9 @@ def read_geometry(path: PathLike | Readable) -> Geometry:
         from unetr_app.io import nifti
 
         return require_depth(nifti.read_geometry(files[0]), files[0])
-    from unetr_app.io import itk
+    from unetr_app.io import itk_reader
 
-    return require_depth(itk.read_geometry(files[0], kind), files[0])
+    return require_depth(itk_reader.read_geometry(files[0], kind), files[0])
 
 
 def read_label_map(path: PathLike, labels: LabelSet | None = None) -> Segmentation:
@@ -178,7 +178,10 @@ def _require_equal(part: Path, segmentation: Segmentation, path: PathLike) -> No
         found = _read(part, sparse=True)
     except (UnreadableInput, UnsafeGeometry) as error:
         raise _not_as_meant(path) from error
-    same = found.geometry.is_close(segmentation.geometry, _WRITTEN_AS_MEANT_MM)
+    furthest = np.abs(segmentation.geometry.affine[:3]) @ (*segmentation.geometry.shape, 1)
+    rounding = 8 * np.finfo(np.float32).eps * float(furthest.max())  # NIfTI holds 32-bit floats
+    tolerance_mm = max(_WRITTEN_AS_MEANT_MM, float(rounding))
+    same = found.geometry.is_close(segmentation.geometry, tolerance_mm)
     if not same or not np.array_equal(found.data, segmentation.label_map):
         raise _not_as_meant(path)
 
@@ -205,9 +208,9 @@ def _read(path: PathLike | Readable, *, channel: int | None = None, sparse: bool
         from unetr_app.io import dicom_series
 
         return dicom_series.read(files)
-    from unetr_app.io import itk
+    from unetr_app.io import itk_reader
 
-    return itk.read(files[0], kind, sparse=sparse)
+    return itk_reader.read(files[0], kind, sparse=sparse)
 
 
 def _files_of(path: PathLike | Readable) -> tuple[PathLike, ...]:

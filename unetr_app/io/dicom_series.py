@@ -20,6 +20,7 @@ from unetr_app.io.limits import check_voxels
 from unetr_app.io.raster import Raster
 
 _AIR_HU = -1000.0
+_LOWEST_HU = -2048.0  # scanners clip at -1024 or here
 
 
 def read_geometry(paths: Iterable[PathLike]) -> Geometry:
@@ -60,7 +61,8 @@ def read(paths: Iterable[PathLike]) -> Raster:
     folder = _common_folder(slices)
     modality = slices[0].modality
     _fill_padding(data, padding, folder, air=_AIR_HU if modality == "CT" else None)
-    return Raster(data, geometry, folder, modality, volume.warnings)
+    warnings = (*volume.warnings, *(_implausible(data) if modality == "CT" else ()))
+    return Raster(data, geometry, folder, modality, warnings)
 
 
 def _only_volume(slices: Sequence[Slice]) -> SeriesVolume:
@@ -117,3 +119,13 @@ def _fill_padding(
             plane[where] = air
         else:
             plane[where & ((plane < 0) | (plane > lowest))] = lowest
+
+
+def _implausible(hu: NDArray[np.float32]) -> tuple[str, ...]:
+    """Warnings about values that CT does not have."""
+    lowest = float(hu.min())
+    if lowest >= 0:
+        return (f"the lowest value is {lowest:g} HU: the rescale intercept may be missing",)
+    if lowest < _LOWEST_HU:
+        return (f"the lowest value is {lowest:g} HU: padding may not be declared",)
+    return ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class ItkHeader:
     Args:
         shape: Voxels along i, j, k.
         affine_lps: (4, 4), voxel index to LPS+ mm.
-        bytes_per_voxel: Size of one stored number.
+        dtype: Of one stored number, byte order included.
         data_path: The file that holds the voxels.
         data_offset: Where in it they begin.
         packing: How they are packed.
@@ -38,7 +39,7 @@ class ItkHeader:
 
     shape: Shape
     affine_lps: NDArray[np.float64]
-    bytes_per_voxel: int
+    dtype: np.dtype[Any]
     data_path: Path
     data_offset: int
     packing: Packing
@@ -52,7 +53,8 @@ def affine_of(
     affine = np.eye(4)
     affine[:3, :3] = np.stack(columns, axis=1)
     affine[:3, 3] = origin
-    return np.diag([*signs, 1]) @ affine
+    affine[:3] *= np.asarray(signs)[:, None]
+    return affine
 
 
 def numbers(text: str, count: int) -> NDArray[np.float64]:
@@ -67,19 +69,19 @@ def numbers(text: str, count: int) -> NDArray[np.float64]:
     return values
 
 
-def size_of(word: str, table: Mapping[str, int], path: PathLike) -> int:
-    """Bytes of one voxel of the type that the header calls ``word``.
+def dtype_of(word: str, table: Mapping[str, str], order: str, path: PathLike) -> np.dtype[Any]:
+    """The numpy type of what the header calls ``word``, in byte order ``<`` or ``>``.
 
     Raises:
         UnreadableInput: If the table does not know it.
     """
-    size = table.get(word.strip())
-    if size is None:
+    code = table.get(word.strip())
+    if code is None:
         raise UnreadableInput(
             f"the voxels are of type {word!r}; integers or floats are needed",
             cure="Convert the image to 16-bit integers or 32-bit floats.", path=path,
         )  # fmt: skip
-    return size
+    return np.dtype(code).newbyteorder(order)  # pyright: ignore[reportArgumentType]
 
 
 def damaged(what: str, path: PathLike) -> UnreadableInput:

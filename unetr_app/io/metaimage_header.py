@@ -17,15 +17,15 @@ from unetr_app.io.itk_header import (
     ItkHeader,
     affine_of,
     damaged,
+    dtype_of,
     numbers,
-    size_of,
 )
 from unetr_app.io.raster import volume_shape
 
-_BYTES = {
-    "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4,
-    "MET_LONG": 4, "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4,
-    "MET_DOUBLE": 8,
+_DTYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
+    "MET_UINT": "u4", "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
 
 
@@ -46,11 +46,17 @@ def read_metaimage_header(path: PathLike) -> ItkHeader:
         )  # fmt: skip
     if fields.get("BinaryData", "True").lower() != "true":
         raise damaged("the voxels are stored as text, which is not read", path)
+    for name, neutral in (("ElementToIntensityFunctionSlope", 1.0),
+                          ("ElementToIntensityFunctionOffset", 0.0)):  # fmt: skip
+        if float(fields.get(name, neutral)) != neutral:
+            raise damaged(f"the header scales the voxels ({name}), which is not read", path)
     sizes = [int(n) for n in fields.get("DimSize", "").split()]
+    orders = (fields.get("BinaryDataByteOrderMSB"), fields.get("ElementByteOrderMSB"))
+    is_big = next((word for word in orders if word), "False").lower() == "true"
     return ItkHeader(
         shape=volume_shape(sizes, path),
         affine_lps=_affine(fields, len(sizes), path),
-        bytes_per_voxel=size_of(fields.get("ElementType", ""), _BYTES, path),
+        dtype=dtype_of(fields.get("ElementType", ""), _DTYPES, ">" if is_big else "<", path),
         data_path=data_path,
         data_offset=offset,
         packing="zlib" if fields.get("CompressedData", "False").lower() == "true" else "none",
@@ -72,6 +78,8 @@ def _lines(head: bytes, path: PathLike) -> tuple[dict[str, str], int]:
 
 def _data_file(fields: dict[str, str], path: PathLike, end: int) -> tuple[Path, int]:
     name = fields.get("ElementDataFile", "")
+    if int(fields.get("HeaderSize", "0")) != 0:
+        raise damaged("the header asks to skip part of the data", path)
     if name.upper() == "LOCAL":
         return Path(path), end
     if not name or name != Path(name).name or "%" in name or name.upper().startswith("LIST"):
@@ -79,8 +87,6 @@ def _data_file(fields: dict[str, str], path: PathLike, end: int) -> tuple[Path, 
             "the voxels are not in one file beside the header",
             cure="Save the image as one .mha file.", path=path,
         )  # fmt: skip
-    if int(fields.get("HeaderSize", "0")) != 0:
-        raise damaged("the header asks to skip part of the data", path)
     return Path(path).with_name(name), 0
 
 

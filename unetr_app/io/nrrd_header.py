@@ -18,23 +18,26 @@ from unetr_app.io.itk_header import (
     ItkHeader,
     affine_of,
     damaged,
+    dtype_of,
     numbers,
-    size_of,
 )
 from unetr_app.io.raster import volume_shape
 
-_BYTES = {
-    **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t",
-                     "char"), 1),
-    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t",
-                     "ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), 2),
-    **dict.fromkeys(("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32",
-                     "uint32_t", "float"), 4),
+_DTYPES = {
+    **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
+    **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1"),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16",
+                     "int16_t"), "i2"),
+    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), "u2"),
+    **dict.fromkeys(("int", "signed int", "int32", "int32_t"), "i4"),
+    **dict.fromkeys(("uint", "unsigned int", "uint32", "uint32_t"), "u4"),
     **dict.fromkeys(("longlong", "long long", "long long int", "signed long long",
-                     "signed long long int", "int64", "int64_t", "ulonglong",
-                     "unsigned long long", "unsigned long long int", "uint64", "uint64_t",
-                     "double"), 8),
+                     "signed long long int", "int64", "int64_t"), "i8"),
+    **dict.fromkeys(("ulonglong", "unsigned long long", "unsigned long long int", "uint64",
+                     "uint64_t"), "u8"),
+    "float": "f4", "double": "f8",
 }  # fmt: skip
+_ORDERS = {"little": "<", "big": ">"}
 _PACKINGS: dict[str, Packing] = {"raw": "none", "gzip": "gzip", "gz": "gzip"}
 _LPS_SIGNS = {
     "left-posterior-superior": (1, 1, 1), "lps": (1, 1, 1),
@@ -72,7 +75,7 @@ def read_nrrd_header(path: PathLike) -> ItkHeader:
     return ItkHeader(
         shape=volume_shape(_sizes(fields, path), path),
         affine_lps=_affine(fields, path),
-        bytes_per_voxel=size_of(fields.get("type", ""), _BYTES, path),
+        dtype=dtype_of(fields.get("type", ""), _DTYPES, _order(fields, path), path),
         data_path=Path(path),
         data_offset=end.end(),
         packing=packing,
@@ -94,6 +97,13 @@ def _lines(text: str) -> tuple[dict[str, str], dict[str, str]]:
             key, _, value = line.partition(":")
             fields[key.strip().lower()] = value.strip()
     return fields, notes
+
+
+def _order(fields: dict[str, str], path: PathLike) -> str:
+    word = fields.get("endian", "").lower()
+    if word not in _ORDERS and "8" not in fields.get("type", "") and "char" not in fields["type"]:
+        raise damaged("the header does not say in which order the bytes are (endian)", path)
+    return _ORDERS.get(word, "<")
 
 
 def _sizes(fields: dict[str, str], path: PathLike) -> list[int]:

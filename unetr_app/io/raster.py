@@ -148,8 +148,11 @@ def located(shape: Shape, affine: ArrayLike, path: PathLike, *, lps: bool = Fals
     Raises:
         UnsafeGeometry: If the affine is not finite or singular.
     """
+    values = np.asarray(affine, dtype=np.float64)
     try:
-        return Geometry.from_lps(shape, affine) if lps else Geometry(shape, np.asarray(affine))
+        if not np.isfinite(values).all():
+            raise UnsafeGeometry("the affine holds values that are not finite")
+        return Geometry.from_lps(shape, values) if lps else Geometry(shape, values)
     except UnsafeGeometry as error:
         raise UnsafeGeometry(
             error.what, cure="Export the image again with a valid position and orientation.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -66,7 +67,8 @@ def read_torch(path: PathLike) -> Any:
     """
     try:
         _require_whole(path)
-        with torch.serialization.safe_globals(list(_NUMBERS)):
+        with torch.serialization.safe_globals(list(_NUMBERS)), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UnusableWeights(

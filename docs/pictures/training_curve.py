@@ -2,7 +2,7 @@
 
 Reads the TensorBoard files that a bundle's training writes to its output folder:
 
-    python benchmarks/training_curve.py RUN_DIR curve.png
+    python docs/pictures/training_curve.py RUN_DIR curve.png
 
 Writes the picture, and the points as CSV beside it.
 """

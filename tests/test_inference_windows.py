@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from unetr_app.errors import Cancelled
+from unetr_app.inference import FlipInferer
+from unetr_app.inference.windows import WatchedNetwork, window_count
+
+
+class _Counting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += len(x)
+        return x
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(*[st.integers(1, 15)] * 3),
+    st.tuples(*[st.integers(2, 8)] * 3),
+    st.floats(0.0, 0.95) | st.tuples(*[st.floats(0.0, 0.95)] * 3),
+    st.sampled_from([(), (0,), (1, 2)]),
+    st.integers(1, 3),
+)
+def test_as_many_windows_are_promised_as_come(
+    shape: Any, roi: Any, overlap: Any, axes: Any, batch: int
+) -> None:
+    inferer = FlipInferer(roi_size=roi, overlap=overlap, sw_batch_size=batch, flip_axes=axes)
+    network = _Counting()
+    inferer(torch.zeros(1, 1, *shape), network)
+    assert window_count(tuple(shape), inferer) == network.seen
+
+
+@pytest.mark.parametrize("roi", [6, (6, -1, 0)])
+def test_one_number_and_whole_axes(roi: Any) -> None:
+    inferer = FlipInferer(roi_size=roi, overlap=0.5)
+    network = _Counting()
+    inferer(torch.zeros(1, 1, 10, 7, 9), network)
+    assert window_count((10, 7, 9), inferer) == network.seen
+
+
+def test_an_inferer_that_does_not_say_promises_nothing() -> None:
+    assert window_count((4, 4, 4), object()) == 0
+
+
+def test_progress_counts_up_to_the_total() -> None:
+    inferer = FlipInferer(roi_size=(4, 4, 4), overlap=0.5, sw_batch_size=3, flip_axes=[0])
+    total = window_count((9, 8, 7), inferer)
+    seen: list[tuple[int, int]] = []
+    watched = WatchedNetwork(_Counting(), total, lambda *done: seen.append(done), None)
+    inferer(torch.zeros(1, 1, 9, 8, 7), watched)
+    assert seen[-1] == (total, total)
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+
+
+def test_it_stops_before_the_next_call_of_the_network() -> None:
+    network = _Counting()
+    watched = WatchedNetwork(network, 27, None, lambda: network.seen >= 3)
+    with pytest.raises(Cancelled):
+        FlipInferer(roi_size=(4, 4, 4), overlap=0.0)(torch.zeros(1, 1, 12, 12, 12), watched)
+    assert network.seen == 3
