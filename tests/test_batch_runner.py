@@ -26,7 +26,8 @@ from tests.batch_fakes import (
 )
 from unetr_app.batch import work
 from unetr_app.batch.options import BatchOptions
-from unetr_app.batch.runner import Progress, run_batch
+from unetr_app.batch.progress import Progress
+from unetr_app.batch.runner import run_batch
 from unetr_app.batch.segmenting import OnDemand
 from unetr_app.cases import find_cases
 from unetr_app.errors import DeviceMemory, UnusableWeights, UnwritableOutput

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from unetr_app.batch.outcome import Outcome, Problem
-from unetr_app.batch.pipeline import Progress
+from unetr_app.batch.progress import Progress
 from unetr_app.cli.progress import BarProgress, PlainProgress, QuietProgress, progress_view
 
 DONE = Outcome("a", "done", "a.nii", seconds=1.25)

@@ -100,12 +100,12 @@ def test_absent_labels_have_no_numbers():
     }
 
 
-def test_labels_are_those_of_both_and_names_can_be_given():
+def test_labels_are_those_of_both_and_the_reference_names_them():
     ours = segmentation(block(3, (0,) * 3, (2,) * 3), labels=LabelSet.from_names({3: "label_3"}))
-    theirs = segmentation(block(1, (0,) * 3, (2,) * 3), labels=LabelSet.from_names({1: "label_1"}))
-    rows = compare(ours, theirs, names={1: "Anterior", 4: "Head"})
-    assert [(r.value, r.name, r.status) for r in rows] == [
-        (1, "Anterior", "missed"), (3, "label_3", "spurious"), (4, "Head", "absent"),
+    names = {1: "Anterior", 3: "Posterior", 4: "Head"}
+    theirs = segmentation(block(1, (0,) * 3, (2,) * 3), labels=LabelSet.from_names(names))
+    assert [(r.value, r.name, r.status) for r in compare(ours, theirs)] == [
+        (1, "Anterior", "missed"), (3, "Posterior", "spurious"), (4, "Head", "absent"),
     ]  # fmt: skip
 
 

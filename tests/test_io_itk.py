@@ -42,8 +42,10 @@ def test_what_simpleitk_writes_is_read_on_its_grid(
     assert read_geometry(path) == volume.geometry
 
 
-def nrrd(path: Path, fields: str, *, content: bytes = bytes(range(60)), sizes: str = "3 4 5",
-         encoding: str = "raw", kind: str = "uint8", order: str = "endian: little\n") -> Path:  # fmt: skip
+def nrrd(
+    path: Path, fields: str, *, content: bytes = bytes(range(60)), sizes: str = "3 4 5",
+    encoding: str = "raw", kind: str = "uint8", order: str = "endian: little\n",
+) -> Path:  # fmt: skip
     count = len(sizes.split())
     head = f"NRRD0005\n# by hand\ntype: {kind}\ndimension: {count}\nsizes: {sizes}\n"
     path.write_bytes(f"{head}encoding: {encoding}\n{order}{fields}\n\n".encode() + content)

@@ -16,7 +16,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.io_files import OBLIQUE, integers, save_itk, save_nifti
@@ -50,7 +50,10 @@ def test_values_and_affine_are_those_of_nibabel(
 ) -> None:  # fmt: skip
     path = tmp_path_factory.getbasetemp() / name
     save_nifti(path, integers(geometry.shape), affine=geometry.affine, version=version, order=order)
-    image = nibabel.load(path)
+    try:
+        image = nibabel.load(path)
+    except ValueError:  # its own half turn, rounded up: see below
+        assume(False)
     volume = read_volume(path)
     assert np.array_equal(volume.data[0], np.asarray(image.dataobj, dtype=np.float32))
     assert np.array_equal(volume.geometry.affine, image.affine)
@@ -126,6 +129,17 @@ def test_the_qform_counts_where_the_sform_has_no_code(tmp_path: Path, qfac: int 
         theirs = nibabel.load(path).affine
     assert np.array_equal(read_volume(path).geometry.affine, theirs)
     assert read_volume(path).geometry.is_close(OBLIQUE, 1e-3)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("code", [0, 1])
+def test_half_a_turn_rounded_up_is_no_fault(tmp_path: Path, version: int, code: int) -> None:
+    turned = np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS, as most scanners write
+    path = save_nifti(tmp_path / "a.nii", affine=turned, version=version,
+                      edit=set_fields(quatern_d=1 + 4e-7, sform_code=code))  # fmt: skip
+    with pytest.raises(ValueError, match="w2"):
+        nibabel.load(path).header.get_qform()
+    assert np.allclose(read_volume(path).geometry.affine, turned, atol=1e-6)
 
 
 def test_shear_is_kept(tmp_path: Path) -> None:
@@ -391,7 +405,7 @@ def _segmentation(geometry: Geometry) -> Segmentation:
 @settings(max_examples=60, deadline=None)
 @given(geometry=geometries(min_side=2), form=st.sampled_from(["both", "qform", "sform"]),
        unit=st.sampled_from([0, 1, 2, 3]), ending=st.sampled_from([".nii", ".nii.gz"]))  # fmt: skip
-def test_the_grid_of_a_nifti_source_comes_back_bit_for_bit(
+def test_the_grid_of_a_nifti_source_comes_back_as_its_32_bits_have_it(
     tmp_path_factory: pytest.TempPathFactory,
     geometry: Geometry, form: str, unit: int, ending: str,
 ) -> None:  # fmt: skip
@@ -403,8 +417,12 @@ def test_the_grid_of_a_nifti_source_comes_back_bit_for_bit(
         edit=set_fields(sform_code=codes[0], qform_code=codes[1], xyzt_units=unit))  # fmt: skip
     volume = read_volume(source)
     path = write_segmentation(_segmentation(volume.geometry), folder / f"l{ending}")
-    assert np.array_equal(read_label_map(path).geometry.affine, volume.geometry.affine)
-    assert np.array_equal(nibabel.load(path).affine, volume.geometry.affine)
+    found = nibabel.load(path).affine
+    assert np.array_equal(read_label_map(path).geometry.affine, found)
+    if form == "qform":  # an affine out of a quaternion need not fit 32 bits
+        assert np.allclose(found, volume.geometry.affine, rtol=1e-6, atol=1e-6)
+    else:
+        assert np.array_equal(found, volume.geometry.affine)
 
 
 def test_the_header_says_what_readers_need_and_nothing_more(tmp_path: Path) -> None:

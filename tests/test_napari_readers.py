@@ -13,6 +13,7 @@ from data.phantom_files import write_dicom_series
 from tests.napari_out import IMAGE, add_case, require_napari, use_plain_settings, write_image
 from unetr_app.errors import UnreadableInput
 from unetr_app.geometry import Geometry
+from unetr_app.io.formats import IMAGE_ENDINGS
 from unetr_app.volume import Segmentation, Volume
 
 require_napari()
@@ -74,6 +75,7 @@ def test_the_manifest_is_valid(discovered):
     assert manifest.display_name == "UNETR"
     (reader,) = manifest.contributions.readers
     assert reader.accepts_directories
+    assert set(reader.filename_patterns) == {f"*{ending}" for ending in IMAGE_ENDINGS}
 
 
 def test_a_case_folder_opens_as_image_and_labels_in_register(viewer, out, made, said):
@@ -123,7 +125,7 @@ def test_a_label_file_of_a_case_opens_as_labels(viewer, out):
     assert list(mask.features["label"]) == ["background", "posterior"]
 
 
-@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha", ".NII.GZ"])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".NII.GZ"])
 def test_image_files_open(viewer, tmp_path, made, ending, said):
     path = tmp_path / f"brain.scan{ending}"
     if ".nii" in ending.lower():
@@ -234,6 +236,18 @@ def test_an_error_becomes_a_notification_without_a_traceback(viewer, tmp_path, s
     problem = _problem(tmp_path / "damaged.nii.gz")
     assert problem.cure
     assert problem.cure in one.message
+
+
+@pytest.mark.parametrize("error", [MemoryError(), PermissionError(13, "Permission denied")])
+def test_what_the_system_refuses_is_no_traceback(viewer, out, said, monkeypatch, error):
+    def refuse(_):
+        raise error
+
+    monkeypatch.setattr(readers.results, "read_result", refuse)
+    assert viewer.open(out / "case_1", plugin=PLUGIN) == []
+    (one,) = said
+    assert type(one) is Notification
+    assert one.message.startswith("case_1: ")
 
 
 def _problem(path):

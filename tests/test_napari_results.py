@@ -173,7 +173,15 @@ def test_colours_and_names_come_from_the_measurements(out):
     assert labels.find(2).colour != (0, 0, 0)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"labels": 3}', '{"labels": [{"value": 0}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "null", '{"labels": 3}', '{"labels": ["x", null, {"value": 0}]}',
+        '{"labels": [{"value": 0, "name": "air"}]}',
+        '{"labels": [{"value": 1, "name": "a"}, {"value": 2, "name": "a"}]}',
+        '{"labels": [{"value": 1, "name": "a", "colour": "red"}]}',
+    ],
+)  # fmt: skip
 def test_labels_without_readable_measurements_have_plain_names(out, text):
     (out / "case_1" / "measurements.json").write_text(text)
     labels = results.read_labels(out / "case_1" / "labels.nii.gz").labels

@@ -124,6 +124,12 @@ def row(case_id, bundle, **more):
     return json.dumps({"case_id": case_id, "status": "done", "bundle": {"name": bundle}, **more})
 
 
+def installed(name):
+    """The card of a bundle; there is one."""
+    card = type("Card", (), {"labels": LabelSet.from_names({1: "from the bundle"})})
+    return {"known": card}[name]
+
+
 def test_names_come_from_bundle_then_measurements_then_data_set(folders, monkeypatch):
     out, truth = folders
     assert find_labels(find_pairs(*folders)).names == ()
@@ -133,9 +139,10 @@ def test_names_come_from_bundle_then_measurements_then_data_set(folders, monkeyp
     assert find_labels(find_pairs(*folders)).names == ("near", "by")
     write(out / "a" / "measurements.json", {"labels": [{"value": 1, "name": "measured"}]})
     assert find_labels(find_pairs(*folders)).names == ("measured",)
-    write(out / "manifest.jsonl", f"{row('a', 'gone')}\n{row('b', 'known')}\ntorn {{")
-    card = type("Card", (), {"labels": LabelSet.from_names({1: "from the bundle"})})
-    monkeypatch.setattr("unetr_app.scoring.labels.read_card", {"known": card}.__getitem__)
+    write(out / "manifest.jsonl", f"{row('b', 'known')}\n{row('a', 'gone')}\ntorn {{")
+    monkeypatch.setattr("unetr_app.scoring.labels.read_card", installed)
+    assert find_labels(find_pairs(*folders)).names == ("measured",)  # another case's bundle
+    write(out / "manifest.jsonl", f"{row('a', 'known')}\n{row('b', 'gone')}\ntorn {{")
     assert find_labels(find_pairs(*folders)).names == ("from the bundle",)
 
 
@@ -201,6 +208,15 @@ def test_a_label_unknown_to_some_cases_is_absent_there(folders):
         [("label_1", "missed"), ("label_2", "spurious")],
         [("label_1", "compared"), ("label_2", "absent")],
     ]
+
+
+def test_an_image_of_whole_numbers_is_no_label_map(folders):
+    image = np.arange(np.prod(SHAPE), dtype=np.uint16).reshape(SHAPE)
+    names = LabelSet.from_names({n: str(n) for n in range(1, image.size)})
+    write_segmentation(Segmentation(image, GRID, names), folders[1] / "a.nii.gz")
+    result = score(find_pairs(*folders), LABELS)
+    assert [(f.case_id, f.code) for f in result.failures] == [("a", "unreadable-input")]
+    assert "label map rather than an image" in str(result.failures[0])
 
 
 @pytest.mark.parametrize("tolerance", [-1.0, float("nan"), float("inf")])

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unetr_app.batch.outcome import Outcome
-from unetr_app.batch.runner import Progress, run_batch
+from unetr_app.batch.progress import Progress
+from unetr_app.batch.runner import run_batch
 from unetr_app.batch.segmenting import OnDemand
 from unetr_app.bundle import find_bundle, read_card
 from unetr_app.cases import find_cases

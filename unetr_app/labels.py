@@ -56,7 +56,7 @@ class Label:
         colour: Red, green, blue, 0 to 255; taken from a palette by value where absent.
         type: What the label is (segmented property type), such as SCT 4958002.
         category: What kind of thing it is (segmented property category).
-        modifier: What narrows the type, such as left or anterior (segmented property type modifier).
+        modifier: What narrows the type, such as left or anterior (its type modifier).
     """
 
     value: int

@@ -101,18 +101,25 @@ def views(volume: Volume | None, segmentations: Sequence[Segmentation]) -> list[
     return [_view(plane, cut, block, (geometry, image, pairs)) for plane in PLANES]
 
 
-def intensity_window(volume: Volume) -> tuple[float, float]:
+def intensity_window(volume: Volume, *, channel: int = 0) -> tuple[float, float]:
     """Lowest and highest intensity to show: soft tissue for CT, else 0.5 to 99.5 percent.
 
+    Where nearly all voxels are alike, all intensities are shown; so is a CT by its percentiles
+    that holds nothing of the soft-tissue window.
+
     Args:
-        volume: Judged by its first channel.
+        volume: Any grid.
+        channel: Which channel is shown.
 
     Returns:
         Black and white intensity; white is above black.
     """
-    if looks_like_ct(volume):
+    data = volume.data[channel]
+    low, high = (float(p) for p in np.percentile(_sample(data), (0.5, 99.5)))
+    if looks_like_ct(volume) and low < _CT_WINDOW[1] and high > _CT_WINDOW[0]:
         return _CT_WINDOW
-    low, high = (float(p) for p in np.percentile(_sample(volume), (0.5, 99.5)))
+    if high <= low:
+        low, high = float(data.min()), float(data.max())
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
@@ -120,14 +127,14 @@ def looks_like_ct(volume: Volume) -> bool:
     """Is it CT: said so, or of unknown modality with air at -1000 HU and tissue round 0 HU?"""
     if volume.modality:
         return volume.modality == "CT"
-    low, high = np.percentile(_sample(volume), (1, 99))
+    low, high = np.percentile(_sample(volume.data[0]), (1, 99))
     return bool(-3100 <= low <= -800 and -100 <= high <= 4000)
 
 
-def _sample(volume: Volume) -> NDArray[np.float32]:
-    """Some of the first channel's voxels, spread evenly over the grid."""
-    step = max(1, round((volume.data[0].size / _SAMPLE) ** (1 / 3)))
-    return volume.data[0, ::step, ::step, ::step]
+def _sample(data: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Some of (I, J, K) voxels, spread evenly over the grid."""
+    step = max(1, round((data.size / _SAMPLE) ** (1 / 3)))
+    return data[::step, ::step, ::step]
 
 
 def _any(maps: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:

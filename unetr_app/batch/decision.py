@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from unetr_app.batch.journal import Row
 from unetr_app.batch.options import BatchOptions
 from unetr_app.cases import Case
 from unetr_app.errors import UnreadableInput
+from unetr_app.io.names import short_hash
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ def settle(case: Case, rows: Mapping[str, Row], folder: OutputFolder) -> Case:
         return case
     if _has_content(case, row.input_hash):  # the same input, moved
         return case
-    mark = hashlib.sha256(os.path.abspath(case.input).encode(errors="replace")).hexdigest()[:8]
-    return replace(case, id=f"{case.id}-{mark}")
+    return replace(case, id=f"{case.id}-{short_hash(os.path.abspath(case.input))}")
 
 
 def _has_content(case: Case, input_hash: str) -> bool:

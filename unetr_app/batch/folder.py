@@ -24,14 +24,10 @@ from pathlib import Path, PurePosixPath
 from unetr_app.batch.fingerprint import file_hash
 from unetr_app.batch.lock import FileLock
 from unetr_app.errors import UnreadableInput, UnwritableOutput
+from unetr_app.outputs import LABEL_MAP, MEASUREMENTS, PREVIEW, SPLIT_LABELS
 
-LABEL_MAP = "labels.nii.gz"
-SPLIT_LABELS = "labels"
-MEASUREMENTS = "measurements.json"
-PREVIEW = "preview.png"
-SUMMARY = "summary.csv"
 DEBUG_LOG = "debug.log"
-WORKING = ".working"
+_WORKING = ".working"
 
 
 def is_result(path: PurePosixPath) -> bool:
@@ -73,7 +69,7 @@ class OutputFolder:
 
     def __init__(self, root: str | os.PathLike[str], *, inputs: Iterable[str | Path] = ()):
         self.root = Path(root).resolve()
-        self._working = self.root / WORKING
+        self._working = self.root / _WORKING
         within = (Path(os.path.abspath(path)) for path in inputs)
         resolved = (path.parent.resolve() / path.name for path in within)
         self._protected = frozenset(p for p in resolved if p.is_relative_to(self.root))
@@ -108,7 +104,7 @@ class OutputFolder:
         return Claim(case_id, staging, lock)
 
     def is_claimed(self, case_id: str) -> bool:
-        """Is a process working on the case? Changes nothing."""
+        """Is a process working on the case? Claims nothing and leaves no file behind."""
         lock = FileLock(self._working / "claims" / case_id)
         if not lock.path.exists():
             return False
@@ -137,12 +133,14 @@ class OutputFolder:
         """The folder of a case's results.
 
         Raises:
-            UnwritableOutput: If it is a link or would lie outside the output folder.
+            UnwritableOutput: If it is a link, holds one in place of the folder of masks, or would
+                lie outside the output folder.
         """
         folder = self.root / case_id
-        if folder.parent != self.root or case_id in ("", ".", "..") or folder.is_symlink():
+        linked = folder.is_symlink() or (folder / SPLIT_LABELS).is_symlink()
+        if folder.parent != self.root or case_id in ("", ".", "..") or linked:
             raise UnwritableOutput(
-                "the case's folder is a link, or would lie outside the output folder",
+                "the case's folder is or holds a link, or would lie outside the output folder",
                 cure="Remove the link or choose another output folder.",
                 path=folder,
             )

@@ -14,9 +14,10 @@ from unetr_app.batch.lock import FileLock
 from unetr_app.batch.outcome import Outcome, Problem
 from unetr_app.errors import UnwritableOutput
 from unetr_app.io import atomic
+from unetr_app.outputs import MANIFEST
 from unetr_app.version import __version__
 
-MANIFEST = "manifest.jsonl"
+_APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Journal:
         """
         with FileLock(self._lock_path):
             try:
-                handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+                handle = os.open(self.path, _APPEND, 0o644)
                 try:
                     self._append(handle, row.to_json().encode() + b"\n")
                 finally:
@@ -162,7 +163,7 @@ class Journal:
             except OSError as error:
                 raise UnwritableOutput(
                     f"the manifest cannot be written: {error.strerror}",
-                    cure="Free some space and run the same command again.",
+                    cure="Check that you may write to the output folder and that its disk has space.",
                     path=self.path,
                 ) from error
 

@@ -8,7 +8,6 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from unetr_app.errors import UnwritableOutput
 
@@ -100,12 +99,7 @@ class FileLock:
         self.take(wait=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def _open(self) -> int:

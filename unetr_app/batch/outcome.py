@@ -43,7 +43,7 @@ class Problem:
         )
 
     def __str__(self) -> str:
-        return f"{self.cause}. {self.cure}".rstrip() if self.cure else self.cause
+        return str(UnetrError(self.cause, cure=self.cure))
 
 
 @dataclass(frozen=True)

@@ -6,40 +6,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from unetr_app.batch.outcome import Outcome
+from unetr_app.batch.progress import Progress, Stage
 from unetr_app.batch.segmenting import OnDemand, SegmentsVolumes
 from unetr_app.batch.work import CaseWorker, Loaded
 from unetr_app.cases import Case
 from unetr_app.errors import Cancelled, UnetrError
 
-Stage = Literal["reading", "opening", "segmenting", "ended", "waiting"]
-
 _PATIENCE = 0.1  # seconds between two looks at should_stop and at other processes' claims
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a batch is.
-
-    Args:
-        stage: What happens: a case is read; the bundle is opened for it; it is segmented; it has
-            ended; or all cases left are being done by other processes.
-        case_id: The case concerned.
-        windows: Windows segmented and windows in all, of this case.
-        ended: Cases that ended so far.
-        cases: Cases in all.
-        outcome: How the case ended; None at the other stages.
-    """
-
-    stage: Stage
-    case_id: str
-    windows: tuple[int, int]
-    ended: int
-    cases: int
-    outcome: Outcome | None = None
 
 
 class _AtOnce(Executor):
@@ -119,6 +95,8 @@ class Pipeline:
 
     def _step(self, readers: Executor, writers: Executor) -> None:
         """Bring the next case through the network."""
+        if self._should_stop():
+            raise _asked_to_stop()
         self._read_ahead(readers)
         if not self._ahead:
             self._await_other_processes()
@@ -188,8 +166,6 @@ class Pipeline:
         """What is left is claimed elsewhere: wait, and take it over should its holder die."""
         self._collect(leave=0)
         self._tell("waiting", self._elsewhere[0][1].id)
-        if self._should_stop():
-            raise _asked_to_stop()
         time.sleep(_PATIENCE)
         self._waiting, self._elsewhere = self._elsewhere, deque()
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from unetr_app.batch.folder import MEASUREMENTS, SUMMARY
 from unetr_app.batch.journal import Row
 from unetr_app.io.atomic import write_text
+from unetr_app.outputs import SUMMARY, read_measurements
 
 COLUMNS = (
     "case_id", "label", "name", "voxels", "millilitres", "mean", "standard_deviation",
@@ -37,23 +36,12 @@ def write_summary(out: Path, rows: Mapping[str, Row]) -> Path:
     table.writerow(COLUMNS)
     for case_id, row in sorted(rows.items()):
         if row.outcome.status == "done":
-            table.writerows(_lines(case_id, read_measurements(out, case_id)))
+            table.writerows(_lines(case_id, read_measurements(out / case_id)))
     return write_text(out / SUMMARY, text.getvalue())
-
-
-def read_measurements(out: Path, case_id: str) -> list[dict[str, Any]]:
-    """The measurements of a case, one a label; none where they are missing or damaged."""
-    try:
-        found = json.loads((out / case_id / MEASUREMENTS).read_text(encoding="utf-8"))
-        return list(found["labels"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
 
 
 def _lines(case_id: str, labels: list[dict[str, Any]]) -> Iterator[list[Any]]:
     for label in labels:
-        centroid = label["centroid_mm"] or (None, None, None)
-        yield [
-            case_id, label["value"], label["name"], label["voxels"], label["millilitres"],
-            label["mean"], label["standard_deviation"], *centroid,
-        ]  # fmt: skip
+        centroid = label.get("centroid_mm")
+        x, y, z = centroid if isinstance(centroid, list) and len(centroid) == 3 else [None] * 3
+        yield [case_id, label["value"], *(label.get(key) for key in COLUMNS[2:7]), x, y, z]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from unetr_app.batch.fingerprint import Recipe
-from unetr_app.batch.folder import LABEL_MAP, MEASUREMENTS, PREVIEW, SPLIT_LABELS
 from unetr_app.batch.options import BatchOptions
 from unetr_app.errors import UnwritableOutput
 from unetr_app.evaluation.measurements import measure
@@ -17,6 +16,7 @@ from unetr_app.io import write_segmentation
 from unetr_app.io.atomic import write_json
 from unetr_app.labels import Label, LabelSet
 from unetr_app.notice import RESEARCH_NOTICE
+from unetr_app.outputs import LABEL_MAP, MEASUREMENTS, PREVIEW, SPLIT_LABELS
 from unetr_app.volume import Segmentation, Volume
 
 

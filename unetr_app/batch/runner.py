@@ -10,14 +10,13 @@ from unetr_app.batch.folder import OutputFolder
 from unetr_app.batch.journal import Journal, Row
 from unetr_app.batch.options import BatchOptions
 from unetr_app.batch.outcome import BatchResult
-from unetr_app.batch.pipeline import Pipeline, Progress
+from unetr_app.batch.pipeline import Pipeline
+from unetr_app.batch.progress import Progress
 from unetr_app.batch.report import write_summary
 from unetr_app.batch.segmenting import SegmentsVolumes
 from unetr_app.batch.work import CaseWorker
 from unetr_app.cases import Case
 from unetr_app.errors import UnetrError, UnwritableOutput
-
-__all__ = ["Progress", "run_batch"]
 
 
 def run_batch(

@@ -298,5 +298,6 @@ class CaseWorker:
 
     def _note_details(self, error: Exception) -> None:
         if self._options.debug:
-            with suppress(OSError), (self._folder.root / DEBUG_LOG).open("a") as log:
+            path = self._folder.root / DEBUG_LOG
+            with suppress(OSError), path.open("a", encoding="utf-8", errors="replace") as log:
                 log.writelines(traceback.format_exception(error))

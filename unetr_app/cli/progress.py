@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from unetr_app.cli.screen import clean, note
 
 if TYPE_CHECKING:
     from unetr_app.batch.outcome import Outcome
-    from unetr_app.batch.runner import Progress
+    from unetr_app.batch.progress import Progress
 
 _STAGES = {
     "reading": "reading",
@@ -92,12 +91,7 @@ class BarProgress:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:

@@ -12,7 +12,12 @@ from scipy.ndimage import find_objects
 
 from unetr_app.errors import UnsafeGeometry
 from unetr_app.evaluation import surface
-from unetr_app.evaluation.overlap import Mask, dice, volume_difference_percent
+from unetr_app.evaluation.overlap import (
+    Mask,
+    dice,
+    volume_difference_ml,
+    volume_difference_percent,
+)
 from unetr_app.geometry import Geometry
 from unetr_app.volume import Segmentation
 
@@ -83,19 +88,17 @@ def compare(
     prediction: Segmentation,
     reference: Segmentation,
     *,
-    names: Mapping[int, str] | None = None,
     tolerance_mm: float = 1.0,
 ) -> tuple[LabelComparison, ...]:
     """Hold a prediction against a reference, for each label that either of them names.
 
     Args:
         prediction: On the reference's grid; its axes may be stored in another order or direction.
-        reference: What is taken as true.
-        names: Name for each value; the labels' own where absent.
+        reference: What is taken as true; its names go before the prediction's.
         tolerance_mm: Tolerance of the surface Dice, mm.
 
     Returns:
-        One comparison a label, in order of value; the labels are those of both and of ``names``.
+        One comparison a label, in order of value.
 
     Raises:
         UnsafeGeometry: If the grids differ by more than a thousandth of a millimetre.
@@ -104,7 +107,6 @@ def compare(
     surface.require_tolerance(tolerance_mm)
     prediction = _on_the_grid_of(prediction, reference)
     known = {label.value: label.name for label in (*prediction.labels, *reference.labels)}
-    known |= dict(names or {})
     boxes = _boxes(prediction, reference)
     grid = reference.geometry
     rows: list[LabelComparison] = []
@@ -208,7 +210,7 @@ def _compare_masks(
         "hd95_mm": surface.hd95(distances),
         "assd_mm": surface.average_surface_distance(distances),
         "surface_dice": surface.surface_dice(distances, tolerance_mm),
-        "volume_difference_ml": volumes[0] - volumes[1],
+        "volume_difference_ml": volume_difference_ml(prediction, reference, geometry),
         "volume_difference_percent": volume_difference_percent(prediction, reference),
     }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unetr_app.evaluation.bootstrap import CONFIDENCE, DRAWS, SEED
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -59,8 +61,8 @@ CONVENTIONS = {
     "label's means.",
     "all labels": "Each case's mean over its labels that are not absent; then the mean, median and "
     "interval over cases.",
-    "interval": "95 % percentile bootstrap of the mean over cases, 2000 draws, seed 0; none for "
-    "fewer than two cases.",
+    "interval": f"{CONFIDENCE:.0%} percentile bootstrap of the mean over cases, {DRAWS} draws, "
+    f"seed {SEED}; none for fewer than two cases.",
 }
 
 

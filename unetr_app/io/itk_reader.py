@@ -57,7 +57,7 @@ def read(path: PathLike, kind: Format, *, sparse: bool = False) -> Raster:
 def _read_header(path: PathLike, kind: Format) -> ItkHeader:
     try:
         return read_nrrd_header(path) if kind is Format.NRRD else read_metaimage_header(path)
-    except (ValueError, IndexError, OverflowError) as error:
+    except (ValueError, LookupError, OverflowError) as error:
         raise damaged("a field of the header does not hold the numbers it should", path) from error
 
 

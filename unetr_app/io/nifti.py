@@ -30,6 +30,7 @@ from unetr_app.io.raster import Raster, located, to_float32, volume_shape
 
 _DISAGREEMENT_MM = 0.1  # sform and qform may differ by rounding, not by more
 _SHEAR_MM = 0.01  # a qform further than this from the affine is left out
+_QUATERNION_ROUNDING = 1e-5  # by which the length of a rotation's quaternion may exceed 1
 _SLACK = 4096  # bytes that some writers leave behind the voxels
 _MAX_AXIS = 32767  # NIfTI-1 stores sizes in 16 bits
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, metre, millimetre, micron
@@ -239,6 +240,7 @@ def _qform(header: _Header, path: PathLike) -> NDArray[np.float64]:
     if float(header["pixdim"][0]) == 0.0:
         header["pixdim"][0] = 1.0  # the standard: 0 counts as 1
     try:
+        _settle_half_turn(header)
         return np.asarray(header.get_qform())
     except (HeaderDataError, ValueError) as error:
         raise UnsafeGeometry(
@@ -246,6 +248,21 @@ def _qform(header: _Header, path: PathLike) -> NDArray[np.float64]:
             cure="If the sform is right, set qform_code to 0; else export the image again.",
             path=path,
         ) from error
+
+
+def _settle_half_turn(header: _Header) -> None:
+    """Shorten a quaternion that rounding has made longer than 1, where nibabel would refuse it.
+
+    The standard's own reader does so too; it concerns turns by very nearly 180 degrees.
+    """
+    names = ("quatern_b", "quatern_c", "quatern_d")
+    try:
+        header.get_qform_quaternion()
+    except ValueError:
+        length = float(np.sqrt(sum(float(header[name]) ** 2 for name in names)))
+        if length < 1 + _QUATERNION_ROUNDING:
+            for name in names:
+                header[name] = float(header[name]) / length
 
 
 def _require_agreement(geometry: Geometry, qform: NDArray[np.float64], path: PathLike) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ def read_nrrd_header(path: PathLike) -> ItkHeader:
     return ItkHeader(
         shape=volume_shape(_sizes(fields, path), path),
         affine_lps=_affine(fields, path),
-        dtype=dtype_of(fields.get("type", ""), _DTYPES, _order(fields, path), path),
+        dtype=_dtype(fields, path),
         data_path=Path(path),
         data_offset=end.end(),
         packing=packing,
@@ -99,11 +100,12 @@ def _lines(text: str) -> tuple[dict[str, str], dict[str, str]]:
     return fields, notes
 
 
-def _order(fields: dict[str, str], path: PathLike) -> str:
-    word = fields.get("endian", "").lower()
-    if word not in _ORDERS and "8" not in fields.get("type", "") and "char" not in fields["type"]:
+def _dtype(fields: dict[str, str], path: PathLike) -> np.dtype[Any]:
+    order = _ORDERS.get(fields.get("endian", "").lower())
+    dtype = dtype_of(fields.get("type", ""), _DTYPES, order or "<", path)
+    if order is None and dtype.itemsize > 1:
         raise damaged("the header does not say in which order the bytes are (endian)", path)
-    return _ORDERS.get(word, "<")
+    return dtype
 
 
 def _sizes(fields: dict[str, str], path: PathLike) -> list[int]:

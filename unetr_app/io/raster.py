@@ -16,6 +16,7 @@ from unetr_app.labels import LabelSet
 from unetr_app.volume import Segmentation, Volume
 
 MAX_LABEL = 65535
+_FURTHEST_MM = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +153,8 @@ def located(shape: Shape, affine: ArrayLike, path: PathLike, *, lps: bool = Fals
     try:
         if not np.isfinite(values).all():
             raise UnsafeGeometry("the affine holds values that are not finite")
+        if np.abs(values).max() > _FURTHEST_MM:
+            raise UnsafeGeometry("the affine puts voxels more than a kilometre away")
         return Geometry.from_lps(shape, values) if lps else Geometry(shape, values)
     except UnsafeGeometry as error:
         raise UnsafeGeometry(

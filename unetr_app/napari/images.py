@@ -12,12 +12,11 @@ from unetr_app.cases import Case, find_cases
 from unetr_app.errors import UnetrError
 from unetr_app.geometry import Geometry
 from unetr_app.io import read_volume
+from unetr_app.io.formats import image_ending
 from unetr_app.napari import display, notifications
 from unetr_app.napari.layers import Layer, image_layers
 from unetr_app.volume import Volume
 
-IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
-DICOM_ENDING = ".dcm"
 _MOST_IMAGES = 12  # opened from one folder
 _MOST_BYTES = 4 * 2**30
 _MOST_PROBLEMS = 3  # told one by one
@@ -25,8 +24,7 @@ _MOST_PROBLEMS = 3  # told one by one
 
 def stem(path: Path) -> str:
     """A file's name without the ending that says its format."""
-    ending = next((e for e in IMAGE_ENDINGS[::-1] if path.name.lower().endswith(e)), path.suffix)
-    return path.name[: -len(ending)] if ending else path.name
+    return path.name[: len(path.name) - len(image_ending(path))]
 
 
 def read_image_file(path: Path) -> list[Layer]:
@@ -49,7 +47,7 @@ def read_dicom_file(path: Path) -> list[Layer]:
     for case in find_cases(beside):
         if any(os.path.samefile(path, other) for other in case.paths):
             return _alone(read_volume(case), case.id)
-    return _alone(read_volume(path), path.stem)
+    return _alone(read_volume(path), stem(path))
 
 
 def read_dicom_folder(folder: Path) -> list[Layer]:

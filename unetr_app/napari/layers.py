@@ -19,13 +19,10 @@ from unetr_app.errors import InvalidRequest, UnsafeGeometry
 from unetr_app.geometry import Geometry
 from unetr_app.labels import LabelSet
 from unetr_app.napari import display
+from unetr_app.planes import intensity_window
 from unetr_app.volume import Segmentation, Volume
 
 METADATA_KEY = "unetr_app"
-_CT_LIMITS = (-160.0, 240.0)  # level 40, width 400 HU: soft tissue
-_AIR_HU = -900.0  # an image of unknown modality that goes this low is in HU
-_PERCENTILES = (0.5, 99.5)
-_SAMPLE = 1_000_000  # about so many voxels tell the percentiles
 _LABEL_OPACITY = 0.5
 _UNNAMED = (1.0, 1.0, 1.0, 1.0)  # white: a value painted that no label names
 _MOVED_MM = 1e-6
@@ -47,8 +44,8 @@ class Source:
 def image_layers(volume: Volume, name: str = "image") -> list[Image]:
     """One image layer a channel, the first one visible.
 
-    CT (by modality, or by values that only HU take) is shown with level 40, width 400; anything
-    else between its percentiles 0.5 and 99.5. The slider of the contrast limits spans all values.
+    They begin with the intensities that `unetr_app.planes.intensity_window` says. The slider of the
+    contrast limits spans all values.
 
     Args:
         volume: Any grid.
@@ -67,7 +64,7 @@ def image_layers(volume: Volume, name: str = "image") -> list[Image]:
             visible=n == 0,
             **_placing(volume.geometry),
         )
-        layer.contrast_limits = _intensity_window(data, volume.modality)
+        layer.contrast_limits = intensity_window(volume, channel=n)
         layers.append(layer)
     return layers
 
@@ -160,19 +157,6 @@ def _labels_layer(
     )
     layer.selected_label = labels.values[0] if len(labels) else 0
     return layer
-
-
-def _intensity_window(data: NDArray[np.float32], modality: str) -> tuple[float, float]:
-    """The contrast limits to begin with."""
-    low, high = float(data.min()), float(data.max())
-    is_hu = modality == "CT" or (not modality and low <= _AIR_HU)
-    if is_hu and low < _CT_LIMITS[1] and high > _CT_LIMITS[0]:
-        return _CT_LIMITS
-    step = max(1, round((data.size / _SAMPLE) ** (1 / 3)))
-    low_shown, high_shown = np.percentile(data[::step, ::step, ::step], _PERCENTILES)
-    if high_shown > low_shown:
-        return float(low_shown), float(high_shown)
-    return low, high if high > low else low + 1.0
 
 
 def _of_one_source(

@@ -6,8 +6,8 @@ import os
 
 from napari.settings import get_settings
 
+from unetr_app.io.formats import IMAGE_ENDINGS
 from unetr_app.napari import notifications
-from unetr_app.napari.images import DICOM_ENDING, IMAGE_ENDINGS
 
 PLUGIN = "unetr-app"
 
@@ -18,7 +18,7 @@ def prefer() -> None:
     Files and folders that are not ours still open: napari then asks which other reader to use. The
     choice is kept in napari's preferences, section Plugins, and is undone there.
     """
-    patterns = (*(f"*{ending}" for ending in (*IMAGE_ENDINGS, DICOM_ENDING)), f"*{os.sep}")
+    patterns = (*(f"*{ending}" for ending in IMAGE_ENDINGS), f"*{os.sep}")
     settings = get_settings().plugins
     settings.extension2reader = {
         **settings.extension2reader,

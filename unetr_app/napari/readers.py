@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from unetr_app.errors import UnetrError, UnreadableInput
+from unetr_app.errors import DeviceMemory, UnetrError, UnreadableInput
+from unetr_app.io.formats import Format, claimed_format
 from unetr_app.napari import images, notifications, results
 from unetr_app.napari.layers import Layer, image_layers, label_layers
+from unetr_app.outputs import read_manifest
 
 Read = Callable[[Path], list[Layer]]
 NOTHING: list[Any] = [(None,)]  # napari's word for "dealt with, but no layer"
@@ -44,10 +46,10 @@ def _reader_of(path: Path) -> Read | None:
         if results.is_output_folder(path):
             return read_output_folder
         return images.read_dicom_folder if holds_dicom(path) else None
-    name = path.name.lower()
-    if name.endswith(images.DICOM_ENDING):
+    claimed = claimed_format(path)
+    if claimed is Format.DICOM:
         return images.read_dicom_file
-    if not name.endswith(images.IMAGE_ENDINGS):
+    if claimed is None:
         return None
     return read_label_file if results.is_label_file(path) else images.read_image_file
 
@@ -58,7 +60,12 @@ def _read(read: Read, path: Path) -> list[Any]:
         return read(path) or NOTHING
     except UnetrError as problem:
         notifications.show_problem(problem)
-        return NOTHING
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        notifications.show_problem(UnreadableInput(f"it cannot be read: {reason}", path=path))
+    except MemoryError:
+        notifications.show_problem(DeviceMemory("the computer ran out of memory", path=path))
+    return NOTHING
 
 
 def read_case_folder(folder: Path) -> list[Layer]:
@@ -81,7 +88,7 @@ def read_output_folder(out: Path) -> list[Layer]:
     Raises:
         UnetrError: If no case is finished, or the labels of the first cannot be read.
     """
-    rows = results.manifest_rows(out)
+    rows = read_manifest(out)
     done = sorted(case_id for case_id in rows if results.is_case_folder(out / case_id))
     if not done:
         raise UnreadableInput(

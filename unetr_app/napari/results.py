@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unetr_app.batch.folder import LABEL_MAP, MEASUREMENTS, SPLIT_LABELS
-from unetr_app.batch.journal import MANIFEST
 from unetr_app.cases import Case, find_cases
 from unetr_app.errors import InvalidRequest, UnetrError, UnreadableInput
 from unetr_app.io import read_label_map, read_volume
 from unetr_app.labels import Label, LabelSet
+from unetr_app.outputs import (
+    LABEL_MAP,
+    MANIFEST,
+    SPLIT_LABELS,
+    read_manifest,
+    read_measurements,
+)
 from unetr_app.volume import Segmentation, Volume
 
 
@@ -60,7 +64,7 @@ def read_result(folder: Path) -> Result:
     """
     folder = folder.resolve()
     segmentation = read_labels(folder / LABEL_MAP)
-    row = manifest_rows(folder.parent).get(folder.name, {})
+    row = read_manifest(folder.parent).get(folder.name, {})
     try:
         volume, warnings = _read_image(row, folder.parent)
         if not volume.geometry.is_close(segmentation.geometry):
@@ -87,44 +91,25 @@ def read_labels(path: Path) -> Segmentation:
     if not is_case_folder(path.parent):
         return read_label_map(path, LabelSet.from_names({1: path.name.split(".")[0]}))
     found = read_label_map(path)
-    known = _measured_labels(path.parent / MEASUREMENTS)
+    known = _measured_labels(path.parent)
     others = [label for label in found.labels if label.value not in known]
     labels = LabelSet((*known.values(), *others))
     return Segmentation(found.data, found.geometry, labels, found.provenance)
 
 
-def manifest_rows(out: Path) -> dict[str, dict[str, Any]]:
-    """The newest row of each case by case id; empty where there is no manifest.
-
-    Lines that are torn or hold no case are passed over.
-    """
+def _measured_labels(folder: Path) -> dict[int, Label]:
+    """Labels by value from a case's measurements; empty where they are absent or contradictory."""
     try:
-        text = (out / MANIFEST).read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        labels = LabelSet(tuple(map(_label, read_measurements(folder))))
+    except (ValueError, TypeError, InvalidRequest):
         return {}
-    rows: dict[str, dict[str, Any]] = {}
-    for line in text.splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("case_id"), str):
-            rows[row["case_id"]] = row
-    return rows
-
-
-def _measured_labels(path: Path) -> dict[int, Label]:
-    """Labels by value from a ``measurements.json``; empty where it is absent or not understood."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["labels"]
-        return {label.value: label for label in map(_label, rows)}
-    except (OSError, ValueError, KeyError, TypeError, InvalidRequest):
-        return {}
+    return {label.value: label for label in labels}
 
 
 def _label(row: Mapping[str, Any]) -> Label:
-    red, green, blue = row.get("colour") or (0, 0, 0)  # black: the palette decides
-    return Label(int(row["value"]), str(row["name"]), (int(red), int(green), int(blue)))
+    colour = row.get("colour") or (0, 0, 0)  # black: the palette decides
+    red, green, blue = (min(max(int(c), 0), 255) for c in colour)
+    return Label(row["value"], row["name"], (red, green, blue))
 
 
 def _read_image(row: Mapping[str, Any], out: Path) -> tuple[Volume, tuple[str, ...]]:

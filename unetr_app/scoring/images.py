@@ -7,7 +7,6 @@ from pathlib import Path
 from unetr_app.errors import UnetrError
 from unetr_app.geometry import Geometry
 from unetr_app.io import read_volume
-from unetr_app.scoring.manifest import read_manifest
 from unetr_app.scoring.pairs import ENDINGS, Pair, case_id_of
 from unetr_app.volume import Volume
 
@@ -23,11 +22,11 @@ def find_image(pair: Pair, folder: Path | None = None) -> Path | None:
     if folder is not None:
         here = (p for p in sorted(folder.iterdir()) if p.name.lower().endswith(ENDINGS))
         return next((p for p in here if case_id_of(p.name) == pair.case_id), None)
-    if pair.results is None:
+    if pair.out is None:
         return None
-    row = read_manifest(pair.results).get(pair.prediction.parent.name, {})
+    row = pair.manifest_row
     near, typed = (str(row.get(key) or "") for key in ("input_from_manifest", "input"))
-    named = [*([pair.results / near] if near else []), *([Path(typed)] if typed else [])]
+    named = [*([pair.out / near] if near else []), *([Path(typed)] if typed else [])]
     return next((path for path in named if path.exists()), None)
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from unetr_app.bundle import read_card
 from unetr_app.errors import InvalidRequest, UnetrError
 from unetr_app.labels import Label, LabelSet
-from unetr_app.scoring.manifest import read_manifest
-from unetr_app.scoring.pairs import Pairs
+from unetr_app.outputs import read_measurements
+from unetr_app.scoring.pairs import Pair, Pairs
 
-_MEASUREMENTS = "measurements.json"
 _DATASET = "dataset.json"
 _NONE = LabelSet(())
 
@@ -42,8 +40,9 @@ def parse_labels(text: str) -> LabelSet:
 def find_labels(pairs: Pairs) -> LabelSet:
     """What the values of the label maps mean, as far as files near them tell.
 
-    Looked for in this order: the bundle that the predictions' manifest names, the measurements
-    beside a prediction, a ``dataset.json`` beside or one folder above a reference.
+    Those of the first pair are taken for all. Looked for in this order: the bundle that the
+    prediction's manifest names, the measurements beside the prediction, a ``dataset.json`` beside
+    or one folder above the reference.
 
     Returns:
         Labels; none where nothing is told.
@@ -53,9 +52,8 @@ def find_labels(pairs: Pairs) -> LabelSet:
     first = pairs.matched[0]
     folder = first.reference.parent
     told = None
-    if first.results is not None:
-        beside = first.prediction.with_name(_MEASUREMENTS)
-        told = _of_bundle(first.results) or _of_measurements(beside)
+    if first.out is not None:
+        told = _of_bundle(first) or _of_measurements(first.prediction.parent)
     return told or _of_dataset(folder / _DATASET) or _of_dataset(folder.parent / _DATASET) or _NONE
 
 
@@ -65,33 +63,27 @@ def with_names(values: LabelSet, known: LabelSet) -> LabelSet:
     return LabelSet((*known, *(label for label in values if label.value not in told)))
 
 
-def _of_bundle(folder: Path) -> LabelSet | None:
-    """Labels of the bundle that the newest row of the manifest names, if it is installed."""
-    names = [row["bundle"].get("name", "") for row in read_manifest(folder).values()]
+def _of_bundle(pair: Pair) -> LabelSet | None:
+    """Labels of the bundle that the manifest names for a case, if it is installed."""
     try:
-        return read_card(names[-1]).labels if names and names[-1] else None
-    except UnetrError:
+        return read_card(str(pair.manifest_row["bundle"]["name"])).labels
+    except (KeyError, TypeError, UnetrError):
         return None
 
 
-def _of_measurements(path: Path) -> LabelSet | None:
+def _of_measurements(folder: Path) -> LabelSet | None:
     try:
-        rows = _read(path)["labels"]
-        return LabelSet.from_names({int(row["value"]): str(row["name"]) for row in rows})
-    except (OSError, ValueError, KeyError, TypeError, UnetrError):
+        return LabelSet.from_names({r["value"]: r["name"] for r in read_measurements(folder)})
+    except UnetrError:
         return None
 
 
 def _of_dataset(path: Path) -> LabelSet | None:
     """Labels of a data set: value to name as in the Decathlon, or name to value."""
     try:
-        table = dict(_read(path)["labels"])
+        table = dict(json.loads(path.read_text(encoding="utf-8"))["labels"])
         if all(str(key).isdecimal() for key in table):
             return LabelSet.from_names({int(key): str(name) for key, name in table.items()})
         return LabelSet.from_names({int(value): str(name) for name, value in table.items()})
     except (OSError, ValueError, KeyError, TypeError, UnetrError):
         return None
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

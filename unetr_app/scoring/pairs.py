@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from unetr_app.errors import InvalidRequest
-from unetr_app.io.formats import image_ending
+from unetr_app.io.formats import IMAGE_ENDINGS, image_ending
 from unetr_app.io.names import safe_name
+from unetr_app.outputs import LABEL_MAP, read_manifest
 
-LABEL_MAP = "labels.nii.gz"
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+ENDINGS = tuple(ending for ending in IMAGE_ENDINGS if ending != ".dcm")
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,14 @@ class Pair:
     reference: Path
 
     @property
-    def results(self) -> Path | None:
-        """The folder of results that the prediction lies in, where `unetr segment` wrote it."""
+    def out(self) -> Path | None:
+        """The output folder that the prediction lies in, where `unetr segment` wrote it."""
         return self.prediction.parent.parent if self.prediction.name == LABEL_MAP else None
+
+    @property
+    def manifest_row(self) -> dict[str, Any]:
+        """What the output folder's manifest says of the prediction; empty where nothing does."""
+        return read_manifest(self.out).get(self.prediction.parent.name, {}) if self.out else {}
 
 
 @dataclass(frozen=True)

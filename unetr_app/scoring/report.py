@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,7 @@ def summary(score: Score) -> dict[str, Any]:
             "references_without_prediction": len(pairs.only_reference),
         },
         **summary_dict(score.summaries),
-        "failed": [
-            {"case_id": f.case_id, "code": f.code, "cause": f.cause, "cure": f.cure}
-            for f in score.failures
-        ],
+        "failed": [asdict(failure) for failure in score.failures],
         "predictions_without_reference": list(pairs.only_predicted),
         "references_without_prediction": list(pairs.only_reference),
         "definitions": definitions(score.tolerance_mm),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from unetr_app.errors import Cancelled, UnetrError
+from unetr_app.errors import Cancelled, DeviceMemory, UnetrError, UnreadableInput
 from unetr_app.evaluation import (
     CaseComparison,
     LabelSummary,
@@ -19,6 +20,8 @@ from unetr_app.labels import LabelSet
 from unetr_app.scoring.labels import with_names
 from unetr_app.scoring.pairs import Pair, Pairs
 from unetr_app.volume import Segmentation
+
+_MOST_VALUES = 1000  # no atlas has more; an image of whole numbers has
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,13 @@ class Failure:
     cause: str
     cure: str = ""
 
+    @classmethod
+    def of(cls, case_id: str, error: UnetrError) -> Failure:
+        """Keep the words of an error, and nothing of what its traceback holds in memory."""
+        return cls(case_id, error.code, error.cause, error.cure)
+
     def __str__(self) -> str:
-        return f"{self.cause}. {self.cure}".rstrip() if self.cure else self.cause
+        return str(UnetrError(self.cause, cure=self.cure))
 
 
 @dataclass(frozen=True)
@@ -108,26 +116,30 @@ def score(
             rows = compare(prediction, reference, tolerance_mm=tolerance_mm)
             cases.append(CaseComparison(pair.case_id, rows))
         except UnetrError as error:
-            failures.append(Failure(pair.case_id, error.code, error.cause, error.cure))
+            failures.append(Failure.of(pair.case_id, error))
         except MemoryError:
-            failures.append(Failure(pair.case_id, "memory", "the computer ran out of memory"))
+            full = DeviceMemory("the computer ran out of memory on this case")
+            failures.append(Failure.of(pair.case_id, full))
     if progress:
         progress(len(pairs.matched), len(pairs.matched))
     return Score(pairs, tuple(completed(cases)), tuple(failures), tolerance_mm)
 
 
 def read_pair(pair: Pair, labels: LabelSet) -> tuple[Segmentation, Segmentation]:
-    """Prediction and reference of a pair, with ``labels`` as far as they go."""
-    prediction, reference = (
-        _named(read_label_map(path), labels) for path in (pair.prediction, pair.reference)
-    )
-    return prediction, reference
+    """Prediction and reference of a pair, with ``labels`` as far as they go.
+
+    Raises:
+        UnreadableInput: If one is damaged, or no label map but an image.
+        UnsafeGeometry: If the place of its voxels is unknown or contradictory.
+    """
+    return _read(pair.prediction, labels), _read(pair.reference, labels)
 
 
-def _named(segmentation: Segmentation, labels: LabelSet) -> Segmentation:
-    return Segmentation(
-        segmentation.data,
-        segmentation.geometry,
-        with_names(segmentation.labels, labels),
-        segmentation.provenance,
-    )
+def _read(path: Path, labels: LabelSet) -> Segmentation:
+    found = read_label_map(path)
+    if len(found.labels) > _MOST_VALUES:
+        raise UnreadableInput(
+            f"it holds {len(found.labels)} values, too many for a label map",
+            cure="Give the label map rather than an image.", path=path,
+        )  # fmt: skip
+    return replace(found, labels=with_names(found.labels, labels))
