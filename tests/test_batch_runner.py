@@ -466,17 +466,49 @@ def test_an_input_is_never_overwritten_by_a_result(tmp_path: Path, segmenter: Fa
     assert (out / "scan/labels.nii.gz").read_bytes() == before
 
 
-def test_a_linked_case_folder_is_not_followed(
-    tmp_path: Path, inputs: Path, segmenter: FakeSegmenter
+@pytest.mark.parametrize("link", ["case_00", "case_00/labels"])
+def test_a_linked_folder_is_not_followed(
+    tmp_path: Path, inputs: Path, segmenter: FakeSegmenter, link: str
 ):
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
     elsewhere.mkdir()
-    out.mkdir()
-    (out / "case_00").symlink_to(elsewhere)
-    result = run_batch(find_cases(inputs), segmenter, out=out, options=PLAIN)
+    (elsewhere / "mine.nii.gz").write_bytes(b"mine")
+    (out / link).parent.mkdir(parents=True)
+    (out / link).symlink_to(elsewhere)
+    options = replace(PLAIN, split_labels=True)
+    result = run_batch(find_cases(inputs), segmenter, out=out, options=options)
     assert [o.case_id for o in result.failed] == ["case_00"]
-    assert list(elsewhere.iterdir()) == []
+    assert [p.name for p in elsewhere.iterdir()] == ["mine.nii.gz"]
     assert manifest_of(out)[0]["status"] == "failed"
+
+
+def test_a_linked_manifest_is_not_written_through(
+    tmp_path: Path, inputs: Path, segmenter: FakeSegmenter
+):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere.txt"
+    out.mkdir()
+    elsewhere.write_text("mine")
+    (out / "manifest.jsonl").symlink_to(elsewhere)
+    options = replace(PLAIN, jobs=0)
+    result = run_batch(find_cases(inputs), segmenter, out=out, options=options)
+    assert not result.done
+    assert elsewhere.read_text() == "mine"
+
+
+def test_edited_measurements_of_another_case_do_not_stop_a_batch(
+    tmp_path: Path, inputs: Path, segmenter: FakeSegmenter
+):
+    out = tmp_path / "out"
+    run_batch(find_cases(inputs), segmenter, out=out, options=PLAIN)
+    edited = {"labels": [{"value": 1, "name": "Body"}, "what", {"value": 2}]}
+    (out / "case_00/measurements.json").write_text(json.dumps(edited))
+    result = run_batch(find_cases(inputs)[1:], segmenter, out=out, options=PLAIN)
+    assert result.stopped is None
+    lines = list(csv.DictReader((out / "summary.csv").read_text().splitlines()))
+    assert lines[0] == dict.fromkeys(lines[0], "") | {
+        "case_id": "case_00", "label": "1", "name": "Body",
+    }  # fmt: skip
+    assert [line["case_id"] for line in lines[1:3]] == ["case_01"] * 2
 
 
 def test_an_output_folder_that_cannot_be_made_is_said_at_once(

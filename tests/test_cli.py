@@ -10,12 +10,13 @@ from typer.testing import CliRunner
 from unetr_app import cli
 from unetr_app.cli import COMMANDS, app, main
 from unetr_app.cli.screen import clean, show_table
-from unetr_app.errors import UnwritableOutput
+from unetr_app.errors import DeviceMemory, UnwritableOutput
 from unetr_app.version import __version__
 
 
-def test_version(capsys: pytest.CaptureFixture[str]):
-    assert main(["--version"]) == 0
+@pytest.mark.parametrize("arguments", [["--version"], ["segment", "--version"]])
+def test_version(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(arguments) == 0
     assert capsys.readouterr().out == f"unetr-app {__version__}\n"
 
 
@@ -61,6 +62,7 @@ def test_the_app_itself_runs_sub_commands():
     [
         (UnwritableOutput("it is full", cure="Free\nspace.", path="/x/out"), 2,
          "out: it is full. Free space."),
+        (DeviceMemory("it is full"), 4, "it is full"),
         (KeyError("Jane Doe"), 1, "internal error of type KeyError"),
         (KeyboardInterrupt(), 130, ""),
     ],
@@ -103,12 +105,13 @@ def test_bundles_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]):
         assert "/" not in card["name"]
         assert card["modality"] in ("MR", "CT")
         assert card["labels"]
+        assert all(f"{value} {name}" in table for value, name in card["labels"].items())
         assert card["weights"] or card["weights_advice"] in table
 
 
 def test_control_characters_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]):
     assert clean("a\x1b[31mb\nc\u202ed") == "a?[31mb?c?d"
-    show_table(("Case", ">ml"), [("a\x07", "1.5"), ("longer name", "10.25")], title="T")
+    show_table(("Case", ">ml"), [("a\x07", "1.5"), ("longer name", "10.25")])
     assert capsys.readouterr().out == (
-        "T\nCase            ml\na?             1.5\nlonger name  10.25\n"
+        "Case            ml\na?             1.5\nlonger name  10.25\n"
     )

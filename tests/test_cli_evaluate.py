@@ -67,6 +67,26 @@ def test_a_failed_case_and_one_without_a_partner_are_told(folders, capsys):
     assert str(truth.parent) not in shown.err + shown.out
 
 
+def test_what_was_compared_is_shown_though_the_report_cannot_be_written(folders, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run(*folders, "-o", tmp_path / "file") == 2
+    shown = capsys.readouterr()
+    assert "2 compared" in shown.out
+    assert shown.err.startswith("unetr evaluate: cases.csv: could not be written")
+
+
+def test_very_many_labels_are_not_shown_one_by_one(tmp_path, capsys):
+    label_map = np.arange(np.prod(SHAPE)).reshape(SHAPE) // 40
+    names = LabelSet.from_names({n: str(n) for n in range(1, 25)})
+    for name in ("a.nii", "b.nii"):
+        write_segmentation(Segmentation(label_map, GRID, names), tmp_path / name)
+    assert run(tmp_path / "a.nii", tmp_path / "b.nii") == 0
+    shown = capsys.readouterr()
+    assert "label_3" not in shown.out
+    assert shown.out.count("all labels") == 6
+    assert "23 labels" in shown.err
+
+
 def test_nothing_compared_is_failure(folders, capsys):
     out, truth = folders
     for path in truth.iterdir():

@@ -107,6 +107,8 @@ def test_an_empty_folder_is_none_done_and_makes_nothing(unetr: Command, tmp_path
         ((*MAIN, "--device", "tpu"), "no device 'tpu'"),
         ((*MAIN, "--device", "cuda:7"), "--device cpu"),
         ((*MAIN, "--labels", "Dim body,Spleen"), "no label 'Spleen'.*1 Dim body, 2 Bright body"),
+        ((*MAIN, "--labels", ","), "no label ''"),
+        (("in", "-o", "", "-b", "bundle"), "no output folder is named"),
         ((*MAIN, "--jobs", "-3"), "jobs is -3"),
         ((*MAIN, "--jobs", "many"), "--jobs"),
         ((*MAIN, "--nonsense"), "--nonsense"),
@@ -156,6 +158,7 @@ def test_a_dry_run_says_what_and_why_and_does_nothing(unetr: Command, tmp_path: 
 
 
 def test_quiet_prints_failures_alone(unetr: Command, tmp_path: Path):
+    (tmp_path / "in/notes.txt").write_text("notes")
     assert unetr(*MAIN, "--quiet") == (0, "", "")
     (tmp_path / "in/bad.nii.gz").write_bytes(b"")
     code, out, err = unetr(*MAIN, "-q")
@@ -166,7 +169,7 @@ def test_quiet_prints_failures_alone(unetr: Command, tmp_path: Path):
 def test_labels_by_name_or_value_and_a_file_for_each(unetr: Command, tmp_path: Path):
     unetr(*MAIN, "--labels", "bright BODY", "--split-labels")
     assert [p.name for p in (tmp_path / "out/case_00/labels").iterdir()] == ["bright-body.nii.gz"]
-    code, out, _ = unetr(*MAIN, "--labels", "2", "--split-labels")
+    code, out, _ = unetr(*MAIN, "--labels", " 2, ", "--split-labels")
     assert code == 0
     assert "3 already done" in out
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from unetr_app.cases import find_cases
 from unetr_app.errors import InvalidRequest, UnetrError
 from unetr_app.io import read_volume
 from unetr_app.io.atomic import PathLike, replacing
+from unetr_app.outputs import PREVIEW, read_measurements
 from unetr_app.volume import Volume
 
 if TYPE_CHECKING:
@@ -153,13 +153,13 @@ def run_demo(
     )
     if result.stopped is not None:
         raise result.stopped
-    return [_row(side, outcome, Path(out)) for side, outcome in zip(inputs, result, strict=True)]
+    ended = {outcome.input: outcome for outcome in result}
+    return [_row(side, ended[str(path)], Path(out)) for side, path in inputs.items()]
 
 
 def _row(side: str, outcome: Outcome, out: Path) -> DemoSide:
     if outcome.error is not None:
         raise UnetrError(outcome.error.cause, cure=outcome.error.cure)
     folder = out / outcome.case_id
-    measured = json.loads((folder / "measurements.json").read_text(encoding="utf-8"))
-    label_ml = {str(row["name"]): float(row["millilitres"]) for row in measured["labels"]}
-    return DemoSide(side, outcome, label_ml, folder / "preview.png")
+    label_ml = {row["name"]: row["millilitres"] for row in read_measurements(folder)}
+    return DemoSide(side, outcome, label_ml, folder / PREVIEW)

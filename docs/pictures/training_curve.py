@@ -55,12 +55,10 @@ def main() -> None:
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     left = figure.add_subplot()
     left.plot(list(loss), list(loss.values()), color="0.5", label="training loss")
-    left.set(xlabel="epoch", ylabel="training loss (Dice + cross-entropy, deep supervision)")
-    left.yaxis.label.set_size(8)
+    left.set(xlabel="epoch", ylabel="training loss")
     right = left.twinx()
     right.plot(list(dice), list(dice.values()), "o-", color="#0072b2", label="validation Dice")
-    right.set(ylabel="mean Dice on fold 0, averaged weights", ylim=(0.7, 0.9))
-    right.yaxis.label.set_size(8)
+    right.set(ylabel="mean Dice on fold 0", ylim=(0.7, 0.9))
     figure.savefig(arguments.picture, dpi=110)
 
     with arguments.picture.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:

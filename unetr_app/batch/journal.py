@@ -163,7 +163,7 @@ class Journal:
             except OSError as error:
                 raise UnwritableOutput(
                     f"the manifest cannot be written: {error.strerror}",
-                    cure="Check that you may write to the output folder and that its disk has space.",
+                    cure="Check that you may write to the output folder and that there is space.",
                     path=self.path,
                 ) from error
 

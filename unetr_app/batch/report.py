@@ -42,6 +42,6 @@ def write_summary(out: Path, rows: Mapping[str, Row]) -> Path:
 
 def _lines(case_id: str, labels: list[dict[str, Any]]) -> Iterator[list[Any]]:
     for label in labels:
-        centroid = label.get("centroid_mm")
-        x, y, z = centroid if isinstance(centroid, list) and len(centroid) == 3 else [None] * 3
-        yield [case_id, label["value"], *(label.get(key) for key in COLUMNS[2:7]), x, y, z]
+        found: Any = label.get("centroid_mm")
+        centroid: list[Any] = found if isinstance(found, list) else [None] * 3
+        yield [case_id, label["value"], *(label.get(key) for key in COLUMNS[2:7]), *centroid]

@@ -6,13 +6,20 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from unetr_app.cli.screen import complain, say
-from unetr_app.errors import Cancelled, UnetrError
-from unetr_app.version import __version__
+from unetr_app.cli.exit_codes import INTERNAL, INTERRUPTED, NONE_DONE, USAGE
+from unetr_app.cli.screen import complain
+from unetr_app.cli.version import VersionOption
+from unetr_app.errors import (
+    Cancelled,
+    InvalidRequest,
+    UnetrError,
+    UnusableBundle,
+    UnwritableOutput,
+)
 
 COMMANDS = {
     "segment": "Segment images: files, folders, DICOM series.",
@@ -21,7 +28,7 @@ COMMANDS = {
     "bundles": "List the bundles that are installed.",
     "demo": "Segment both hippocampi of an average head, as a trial.",
 }
-USAGE, INTERNAL = 2, 1
+_USAGE_ERRORS = (InvalidRequest, UnusableBundle, UnwritableOutput)  # the command names them
 
 _EXAMPLES = """Examples:
   unetr demo -o demo
@@ -29,7 +36,7 @@ _EXAMPLES = """Examples:
   unetr evaluate results/ truth/ -o evaluation
 """
 
-# Typer has carried a Click of its own since 0.16 or so; its classes are reached through Typer's.
+# Recent releases of Typer carry a Click of their own; its classes are reached through Typer's.
 _ClickException: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
@@ -49,19 +56,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        say(f"unetr-app {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def _root(  # pyright: ignore[reportUnusedFunction]
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
-    ] = False,
-) -> None:
+def _root(version: VersionOption = False) -> None:  # pyright: ignore[reportUnusedFunction]
     pass
 
 
@@ -90,8 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows ``unetr``; taken from the process where absent.
 
     Returns:
-        The exit code: 0 all done, 2 usage, 3 some cases failed, 4 none done, 128 + n after
-        signal n, 1 after an error of the program itself.
+        The exit code, see `unetr_app.cli.exit_codes`.
     """
     args = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
@@ -105,13 +100,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(typer.main.get_command(app), args, program=program)
     except Cancelled as error:
         complain(error, program=program)
-        return 130
+        return INTERRUPTED
     except UnetrError as error:
         complain(error, program=program)
-        return USAGE
+        return USAGE if isinstance(error, _USAGE_ERRORS) else NONE_DONE
     except KeyboardInterrupt:
         complain("interrupted", program=program)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INTERNAL
@@ -142,7 +137,7 @@ def _run(command: Any, args: Sequence[str], *, program: str) -> int:
     try:
         code = command.main(args=list(args), prog_name=program, standalone_mode=False)
     except typer.Abort:
-        return 130
+        return INTERRUPTED
     except _ClickException as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()

@@ -31,6 +31,8 @@ def command(
     columns = ("Bundle", "Version", "Modality", ">Labels", "Spacing mm", "Weights", "Licence")
     show_table(columns, [_row(card) for card in cards])
     for card in cards:
+        labels = ", ".join(f"{label.value} {label.name}" for label in card.labels)
+        say(f"Labels of {card.name}: {labels}.")
         if card.weights is None:
             say(f"{card.name} has no weights. {card.weights_advice}".rstrip())
 

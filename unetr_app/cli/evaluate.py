@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr_app.cli.screen import complain, note, say, show_table
+from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED
+from unetr_app.cli.screen import complain, counted, note, say, show_table
 from unetr_app.cli.stopping import StopRequest
 
 if TYPE_CHECKING:
     from unetr_app.evaluation.summary import LabelSummary
     from unetr_app.scoring import Score
 
-SOME_FAILED, NONE_DONE = 3, 4
 _LISTED = 10  # ids of unmatched cases on the screen
+_MOST_LABELS = 16  # on the screen; of more, all together are shown
 
 EXAMPLES = """Examples:
+  unetr evaluate results/ labelsTr/ -o evaluation
+  unetr evaluate results/ labelsTr/ --labels "1=Anterior,2=Posterior" --tolerance 2
+  unetr evaluate prediction.nii.gz reference.nii.gz
 
-unetr evaluate results/ labelsTr/ -o evaluation
-
-unetr evaluate results/ labelsTr/ --labels "1=Anterior,2=Posterior" --tolerance 2
-
-unetr evaluate prediction.nii.gz reference.nii.gz
+Exit codes: 0 all compared, 2 usage, 3 some failed or have no partner, 4 none compared.
 """
 
 
@@ -57,7 +57,7 @@ def command(
     Cases are matched by their id: PRED/<case_id>/labels.nii.gz or PRED/<case_id>.nii.gz (.nii,
     .nrrd, .mha), and the same in REF. With -o, DIR gets cases.csv, summary.json and report.html.
     """
-    from unetr_app.errors import Cancelled, InvalidRequest
+    from unetr_app.errors import InvalidRequest
     from unetr_app.scoring import find_labels, find_pairs, parse_labels, score, write_report
 
     if images is not None and not images.is_dir():
@@ -66,28 +66,24 @@ def command(
     pairs = find_pairs(prediction, reference)
     known = find_labels(pairs) if given is None else given
     with StopRequest() as stop:
-        try:
-            with _progress("comparing", quiet) as progress:
-                result = score(pairs, known, tolerance_mm=tolerance, progress=progress,
-                               should_stop=lambda: stop.is_made)  # fmt: skip
-            files: list[Path] = []
-            if out is not None:
-                with _progress("drawing", quiet) as progress:
-                    files = write_report(
-                        result, out, known, images=images, pictures=pictures, progress=progress
-                    )
-        except Cancelled:
-            raise typer.Exit(stop.exit_code) from None
-    _show(result)
-    for path in files:
-        say(f"Written: {path}")
+        with _progress("comparing", quiet) as progress:
+            result = score(pairs, known, tolerance_mm=tolerance, progress=progress,
+                           should_stop=lambda: stop.is_made)  # fmt: skip
+        _show(result)
+        if out is not None:
+            with _progress("drawing", quiet) as progress:
+                files = write_report(
+                    result, out, known, images=images, pictures=pictures, progress=progress
+                )
+            for path in files:
+                say(f"Written: {path}")
     raise typer.Exit(_exit_code(result))
 
 
 def _exit_code(result: Score) -> int:
     if not result.cases:
         return NONE_DONE
-    return 0 if result.is_complete else SOME_FAILED
+    return ALL_DONE if result.is_complete else SOME_FAILED
 
 
 def _show(result: Score) -> None:
@@ -102,11 +98,20 @@ def _show(result: Score) -> None:
             more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
             note(f"{words}: {', '.join(ids[:_LISTED])}{more}")
     if result.summaries:
-        columns = ("Label", "Metric", ">Cases", ">Mean", ">95 % interval", ">Median")
-        show_table(columns, [row for summary in result.summaries for row in _rows(summary)])
+        _show_summaries(result.summaries)
+        say(f"Surface Dice at {result.tolerance_mm:g} mm. Volume: prediction minus reference.")
     unmatched = len(result.pairs.only_predicted) + len(result.pairs.only_reference)
-    say(f"Surface Dice at {result.tolerance_mm:g} mm. Volume: prediction minus reference.")
     say(f"{len(result.cases)} compared, {len(result.failures)} failed, {unmatched} unmatched.")
+
+
+def _show_summaries(summaries: list[LabelSummary]) -> None:
+    """A table; of very many labels, their mean alone."""
+    *labels, together = summaries
+    shown = summaries if len(labels) <= _MOST_LABELS else [together]
+    columns = ("Label", "Metric", ">Cases", ">Mean", ">95 % interval", ">Median")
+    show_table(columns, [row for summary in shown for row in _rows(summary)])
+    if len(shown) < len(summaries):
+        note(f"{counted(len(labels), 'label')}, not shown one by one: with -o DIR they are written")
 
 
 def _rows(summary: LabelSummary) -> Generator[tuple[str, ...]]:

@@ -17,7 +17,7 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def say(text: str = "") -> None:
+def say(text: str) -> None:
     """Print a line of result."""
     print(clean(text), flush=True)
 
@@ -32,28 +32,37 @@ def complain(error: UnetrError | str, *, program: str = "unetr") -> None:
     note(f"{program}: {' '.join(str(error).split())}")
 
 
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+def counted(n: int, noun: str) -> str:
+    """A number of things in words.
+
+    Example:
+        >>> counted(1, "case"), counted(2, "case")
+        ('1 case', '2 cases')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table to the standard output.
 
     Args:
         columns: Headings; those of numbers begin with ``">"`` and are set to the right.
         rows: Cells, as many a row as there are columns.
-        title: A line above it.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        _draw_table(columns, cells, title)
+        _draw_table(columns, cells)
     else:
-        _print_table(columns, cells, title)
+        _print_table(columns, cells)
 
 
-def _draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+def _draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
     for column in columns:
         right = column.startswith(">")
         table.add_column(column.removeprefix(">"), justify="right" if right else "left")
@@ -62,11 +71,9 @@ def _draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     Console().print(table)
 
 
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     head = [column.removeprefix(">") for column in columns]
     widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
-    if title:
-        print(title)
     for row in (head, *rows):
         padded = (
             cell.rjust(width) if column.startswith(">") else cell.ljust(width)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED, USAGE
 from unetr_app.cli.progress import progress_view, result_words
-from unetr_app.cli.screen import note, say, show_table
+from unetr_app.cli.screen import counted, note, say, show_table
 from unetr_app.cli.stopping import StopRequest
+from unetr_app.cli.version import VersionOption
 from unetr_app.errors import InvalidRequest, UnusableBundle
 from unetr_app.notice import RESEARCH_NOTICE
+from unetr_app.outputs import MANIFEST, SUMMARY, read_measurements
 
 if TYPE_CHECKING:
     from unetr_app.batch.options import BatchOptions
     from unetr_app.batch.outcome import BatchResult, Outcome
-    from unetr_app.batch.segmenting import SegmentsVolumes
+    from unetr_app.batch.segmenting import OnDemand, SegmentsVolumes
     from unetr_app.bundle import BundleCard
     from unetr_app.cases import Found
 
-ALL_DONE, USAGE, SOME_FAILED, NONE_DONE = 0, 2, 3, 4
 _MOST_ROWS = 24  # longer lists of cases are left to summary.csv
 _MOST_LABELS = 4  # more columns do not fit a screen
 
@@ -89,6 +92,7 @@ def command(
         bool,
         typer.Option("--debug", help="Keep details of unexpected errors in OUT/debug.log."),
     ] = False,
+    version: VersionOption = False,
 ) -> None:  # fmt: skip
     """Segment images and write a label map, measurements and a picture for each.
 
@@ -96,11 +100,10 @@ def command(
     """
     from unetr_app.batch.options import BatchOptions
 
-    _check_device(device)
+    _check(out, device)
     card = _card(bundle)
-    wanted = [part for part in labels.split(",") if part.strip()]
     options = BatchOptions(
-        labels=card.labels.subset(wanted).values if wanted else (),
+        labels=card.labels.subset(labels.strip(", ").split(",")).values if labels else (),
         split_labels=split_labels,
         preview=preview,
         force=force,
@@ -110,16 +113,19 @@ def command(
     )
     card.require_weights()
     with StopRequest() as stop:
-        found = _find(inputs, out, stop)
+        found = _find(inputs, out, stop=stop, quiet=quiet)
         if dry_run:
             with stop.at_once():
                 code = _show_plan(found, card, out, options)
         else:
-            code = _segment(found, card, out, options, device=device, quiet=quiet, stop=stop)
+            segmenter = _on_demand(card, device, stop)
+            code = _segment(found, segmenter, out, options=options, quiet=quiet, stop=stop)
     raise typer.Exit(code)
 
 
-def _check_device(device: str) -> None:
+def _check(out: str, device: str) -> None:
+    if not out:
+        raise InvalidRequest("no output folder is named", cure="Add -o with a folder.")
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         raise InvalidRequest(
             f"there is no device {device!r}", cure="Use auto, cpu, cuda or cuda:N."
@@ -137,15 +143,15 @@ def _card(bundle: str) -> BundleCard:
     return read_card(bundle)
 
 
-def _find(inputs: Sequence[str], out: str, stop: StopRequest) -> Found:
+def _find(inputs: Sequence[str], out: str, *, stop: StopRequest, quiet: bool) -> Found:
     from unetr_app.batch.inputs import find_inputs
 
     with stop.at_once():
         found = find_inputs(inputs, out=out)
-    if found.passed_over:
-        note(f"{_count(found.passed_over, 'file')} passed over: no images")
-    if found.set_aside:
-        note(f"{_count(found.set_aside, 'DICOM file')} set aside: no part of a volume")
+    if found.passed_over and not quiet:
+        note(f"{counted(found.passed_over, 'file')} passed over: no images")
+    if found.set_aside and not quiet:
+        note(f"{counted(found.set_aside, 'DICOM file')} set aside: no part of a volume")
     if not found.cases:
         note("unetr segment: no images were found. See which files are images: unetr inspect.")
     return found
@@ -162,21 +168,12 @@ def _show_plan(found: Found, card: BundleCard, out: str, options: BatchOptions) 
         show_table(("Case", "What", "Why"), rows)
     counts = {action: sum(p.action == action for p in plan) for action in words}
     said = ", ".join(f"{count} {words[action]}" for action, count in counts.items() if count)
-    say(f"{_count(len(plan), 'case')}: {said or 'nothing to do'}. Nothing was done (--dry-run).")
+    say(f"{counted(len(plan), 'case')}: {said or 'nothing to do'}. Nothing was done (--dry-run).")
     return ALL_DONE if plan else NONE_DONE
 
 
-def _segment(
-    found: Found,
-    card: BundleCard,
-    out: str,
-    options: BatchOptions,
-    *,
-    device: str,
-    quiet: bool,
-    stop: StopRequest,
-) -> int:
-    from unetr_app.batch.runner import run_batch
+def _on_demand(card: BundleCard, device: str, stop: StopRequest) -> OnDemand:
+    """The bundle, opened when the first image comes."""
     from unetr_app.batch.segmenting import OnDemand
 
     def opened() -> SegmentsVolumes:
@@ -185,11 +182,25 @@ def _segment(
 
             return Segmenter.open(card.path, device=device)
 
+    return OnDemand(card, opened)
+
+
+def _segment(
+    found: Found,
+    segmenter: OnDemand,
+    out: str,
+    *,
+    options: BatchOptions,
+    quiet: bool,
+    stop: StopRequest,
+) -> int:
+    from unetr_app.batch.runner import run_batch
+
     if not found.cases:
         return NONE_DONE
     with progress_view(quiet=quiet) as view:
         result = run_batch(
-            found.cases, OnDemand(card, opened), out=out, options=options, on_progress=view,
+            found.cases, segmenter, out=out, options=options, on_progress=view,
             should_stop=lambda: stop.is_made,
         )  # fmt: skip
     if not quiet:
@@ -235,14 +246,10 @@ def _show_cases(result: BatchResult, out: str) -> None:
 
 
 def _millilitres(outcome: Outcome, out: str) -> dict[str, float]:
-    from pathlib import Path
-
-    from unetr_app.batch.report import read_measurements
-
     if outcome.status != "done":
         return {}
-    measured = read_measurements(Path(out), outcome.case_id)
-    return {str(row["name"]): float(row["millilitres"]) for row in measured}
+    rows = read_measurements(Path(out) / outcome.case_id)
+    return {row["name"]: row["millilitres"] for row in rows}
 
 
 def _show_end(result: BatchResult, out: str, *, quiet: bool) -> None:
@@ -256,13 +263,9 @@ def _show_end(result: BatchResult, out: str, *, quiet: bool) -> None:
     if quiet and not result.failed and not result.remaining:
         return
     show(
-        f"{_count(result.inputs, 'input')} = {len(result.done)} done + {len(result.failed)} failed"
+        f"{counted(result.inputs, 'input')} = {len(result.done)} done + {len(result.failed)} failed"
         f" + {len(result.skipped)} already done + {len(result.remaining)} remaining"
     )
     if not quiet:
-        show(f"Results are in {out}: a folder for each case, summary.csv, manifest.jsonl")
+        show(f"Results are in {out}: a folder for each case done, {SUMMARY}, {MANIFEST}")
         show(RESEARCH_NOTICE)
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

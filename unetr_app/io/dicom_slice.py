@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import os
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +27,9 @@ from unetr_app.io.integrity import open_input, unreadable
 from unetr_app.io.limits import MAX_SLICE_PIXELS
 
 PYDICOM_ERRORS = (
-    BytesLengthException, InvalidDicomError, ArithmeticError, AttributeError, EOFError,
-    LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+    BytesLengthException, InvalidDicomError, ArithmeticError, AssertionError, AttributeError,
+    EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError,
+    struct.error, zlib.error,
 )  # fmt: skip
 """What pydicom and its decoders raise for damaged files, by trial."""
 
