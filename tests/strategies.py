@@ -35,7 +35,7 @@ def geometries(
     max_angle_deg: float = 30.0,
     spacing: tuple[float, float] = (0.3, 5.0),
 ) -> Geometry:
-    """A grid with unequal spacing, in any of the 48 orientations, turned up to ``max_angle_deg``."""
+    """A grid with unequal spacing, in any orientation, turned up to ``max_angle_deg``."""
     shape = draw(st.tuples(*[st.integers(min_side, max_side)] * 3))
     steps = np.array(draw(st.tuples(*[st.floats(*spacing)] * 3)))
     angles = draw(st.tuples(*[st.floats(-max_angle_deg, max_angle_deg)] * 3))

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from unetr_app.batch.journal import Row
 from unetr_app.io.atomic import write_text
@@ -43,5 +43,5 @@ def write_summary(out: Path, rows: Mapping[str, Row]) -> Path:
 def _lines(case_id: str, labels: list[dict[str, Any]]) -> Iterator[list[Any]]:
     for label in labels:
         found: Any = label.get("centroid_mm")
-        centroid: list[Any] = found if isinstance(found, list) else [None] * 3
+        centroid = cast("list[Any]", found) if isinstance(found, list) else [None] * 3
         yield [case_id, label["value"], *(label.get(key) for key in COLUMNS[2:7]), *centroid]
