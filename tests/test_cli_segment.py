@@ -121,6 +121,7 @@ def test_usage_errors_are_one_line_that_helps(
     assert code == 2
     assert re.search(said, err + out)
     assert out == "" or "0 done" in out
+    assert "Results are in" not in out
     complaints = [line for line in err.splitlines() if line.startswith("unetr segment: ")]
     assert len(complaints) == (0 if out else 1)
 

@@ -84,7 +84,8 @@ def test_a_blob_stays_where_it_is_in_the_patient(
     logits = torch.cat([-data["image"], data["image"]])
 
     # Its edge a millimetre wide, so that rounding to whole voxels does not blur the measure.
-    home = resample_array(np.asarray(logits[1]), model_geometry(data["image"]), native)
+    model = model_geometry(data["image"])
+    home = resample_array(np.asarray(logits[1]), model, native, outside=-99.0)
     moved = _centroid(np.clip(home + 0.5, 0, 1)) - _centroid(np.clip(inside + 0.5, 0, 1))
     assert np.abs(moved).max() < 0.05
 

@@ -78,6 +78,12 @@ def test_other_files_of_a_folder_are_passed_over(folders):
     assert pairs.only_predicted == pairs.only_reference == ()
 
 
+def test_an_odd_name_of_a_folder_matches_that_of_a_file(tmp_path):
+    save(tmp_path / "p" / "case 1" / "labels.nii.gz")
+    save(tmp_path / "r" / "case 1.nii.gz")
+    assert ids(find_pairs(tmp_path / "p", tmp_path / "r")) == ["case_1"]
+
+
 def test_two_files_match_whatever_they_are_called(tmp_path):
     pairs = find_pairs(save(tmp_path / "new.nii"), save(tmp_path / "old.mha"))
     assert ids(pairs) == ["new"]

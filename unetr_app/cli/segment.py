@@ -266,6 +266,6 @@ def _show_end(result: BatchResult, out: str, *, quiet: bool) -> None:
         f"{counted(result.inputs, 'input')} = {len(result.done)} done + {len(result.failed)} failed"
         f" + {len(result.skipped)} already done + {len(result.remaining)} remaining"
     )
-    if not quiet:
+    if len(result) and not quiet:
         show(f"Results are in {out}: a folder for each case done, {SUMMARY}, {MANIFEST}")
         show(RESEARCH_NOTICE)

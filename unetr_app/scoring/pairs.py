@@ -110,15 +110,16 @@ def label_maps(folder: Path) -> dict[str, Path]:
     Raises:
         InvalidRequest: If there is none, or two have the same id.
     """
-    found = [(p.parent.name, p) for p in folder.glob(f"*/{LABEL_MAP}") if p.is_file()]
+    found = [(safe_name(p.parent.name), p) for p in folder.glob(f"*/{LABEL_MAP}") if p.is_file()]
     if not found:
         files = (p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
         found = [(case_id_of(p.name), p) for p in files if p.name.lower().endswith(ENDINGS)]
     maps: dict[str, Path] = {}
     for case_id, path in sorted(found):
         if case_id in maps:
+            first, second = (p.relative_to(folder).as_posix() for p in (maps[case_id], path))
             raise InvalidRequest(
-                f"the case {case_id} has two label maps, {maps[case_id].name} and {path.name}",
+                f"the case {case_id} has two label maps, {first} and {second}",
                 cure="Keep one of them.",
                 path=folder,
             )

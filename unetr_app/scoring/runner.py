@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from unetr_app.errors import Cancelled, DeviceMemory, UnetrError, UnreadableInput
@@ -70,7 +71,7 @@ class Score:
         """Was every prediction and every reference compared?"""
         return not (self.failures or self.pairs.only_predicted or self.pairs.only_reference)
 
-    @property
+    @cached_property
     def summaries(self) -> list[LabelSummary]:
         """One a label in order of value, then all labels together."""
         return summarise(self.cases)
