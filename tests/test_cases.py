@@ -138,6 +138,18 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     assert ids(find_cases([root, root / "a" / "scan.nii", outside])) == ["link", "scan"]
 
 
+def test_a_link_that_leads_nowhere_is_not_lost(tmp_path: Path) -> None:
+    try:
+        (tmp_path / "scan.nii.gz").symlink_to(tmp_path / "absent")
+        (tmp_path / "notes").symlink_to(tmp_path / "absent too")
+    except OSError:
+        pytest.skip("links are not allowed here")
+    found = survey(tmp_path)
+    assert ids(found.cases) == ["scan"]
+    assert "no such file" in str(found.cases[0].problem)
+    assert found.passed_over == 1
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes there")
 def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "scan.nii")

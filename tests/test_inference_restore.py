@@ -139,8 +139,9 @@ def test_logits_that_are_not_finite_are_no_background(value: float) -> None:
 
 def test_results_are_named_after_their_image(tmp_path: Any) -> None:
     folders = ResultFolders(tmp_path / "out")
-    for name in ("case.nii.gz", "a/case_2.nii", "case.1.nii.gz"):
+    for name in ("case.nii.gz", "a/case_2.nii", "case.1.nii.gz", "T1 (2).NII.GZ"):
         path = folders.filename(subject=name)
-        expected = {"case.nii.gz": "case", "a/case_2.nii": "case_2", "case.1.nii.gz": "case.1"}
+        expected = {"case.nii.gz": "case", "a/case_2.nii": "case_2", "case.1.nii.gz": "case.1",
+                    "T1 (2).NII.GZ": "T1_2"}  # fmt: skip
         assert path == str(tmp_path / "out" / expected[name] / "labels.nii.gz")
         assert (tmp_path / "out" / expected[name]).is_dir()

@@ -58,6 +58,7 @@ def test_a_folder_with_a_configuration(tmp_path: Path) -> None:
         {"state_dict": WEIGHTS, "epoch": 3},
         {"model": {"state_dict": WEIGHTS}, "best_acc": np.float64(0.81)},
         {"network": WEIGHTS, "optimizer": {"lr": 0.1}},
+        {"state_dict": WEIGHTS, "loss": torch.tensor(0.2)},
     ],
 )
 def test_the_state_dict_is_found_among_what_training_keeps(
@@ -130,7 +131,13 @@ def test_a_flipped_bit_never_changes_a_weight_in_silence(
 
 @pytest.mark.parametrize(
     ("content", "what"),
-    [(b"", "damaged"), (b"PK\x03\x04 no archive", "damaged"), (b"hello", "damaged|run code")],
+    [
+        (b"", "damaged"),
+        (b"PK\x03\x04 no archive", "damaged"),
+        (b"hello", "damaged|run code"),
+        (b"\x80\x02u", "damaged"),
+        (b"\x80\x02M", "damaged"),
+    ],
 )
 def test_what_is_no_checkpoint_is_refused(content: bytes, what: str, tmp_path: Path) -> None:
     (tmp_path / "w.pt").write_bytes(content)
@@ -148,6 +155,14 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [{"epoch": 3}, [torch.zeros(2)], {"state_dict": {}}])
 def test_a_file_without_named_tensors_is_refused(value: Any, tmp_path: Path) -> None:
     torch.save(value, tmp_path / "w.pt")
+    with pytest.raises(UnusableWeights, match="no tensors by name"):
+        read_checkpoint(tmp_path / "w.pt")
+
+
+def test_a_container_that_holds_itself_has_an_end(tmp_path: Path) -> None:
+    endless: dict[str, Any] = {}
+    endless["state_dict"] = endless
+    torch.save(endless, tmp_path / "w.pt")
     with pytest.raises(UnusableWeights, match="no tensors by name"):
         read_checkpoint(tmp_path / "w.pt")
 

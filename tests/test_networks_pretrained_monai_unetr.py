@@ -183,6 +183,8 @@ def _broken(state: State, how: str) -> State:
         "shape": {key: torch.zeros(32, 25)},
         "nan": {key: torch.full_like(state[key], torch.nan)},
         "unknown": {"decoder9.conv.weight": torch.zeros(1)},
+        "no axes": {"vit.patch_embedding.position_embeddings": torch.zeros(())},
+        "no number": {"vit.blocks.x.norm1.weight": torch.zeros(24)},
         "tokens": {"vit.patch_embedding.position_embeddings": torch.zeros(1, 5, 24)},
     }
     return state | changes[how]
@@ -198,6 +200,8 @@ def _broken(state: State, how: str) -> State:
         ("nan", "'vit.blocks.3.mlp.linear1.weight' holds values that are not finite"),
         ("unknown", "'decoder9.conv.weight'"),
         ("tokens", "positions of 5 tokens"),
+        ("no axes", "make no UNETR"),
+        ("no number", "make no UNETR"),
     ],
 )
 def test_damage_is_refused_and_the_tensor_named(how: str, what: str, tmp_path: Path) -> None:
@@ -215,6 +219,16 @@ def test_what_no_tensor_says_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(UnusableWeights, match="6 tokens lie along 3 axes") as caught:
         network_from_checkpoint(tmp_path / "unetr.pt", num_heads=2)
     assert "roi_size" in caught.value.cure
+
+
+@pytest.mark.parametrize(
+    "config", [{"num_heads": "two"}, {"num_heads": 0}, {"norm_name": 5}, {"norm_name": "none"}]
+)
+def test_arguments_that_make_no_network_are_refused(config: State, tmp_path: Path) -> None:
+    torch.save(_shaken().state_dict(), tmp_path / "model.pt")
+    (tmp_path / "config.json").write_text(json.dumps(SMALL | config))
+    with pytest.raises(UnetrError):
+        network_from_checkpoint(tmp_path)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:

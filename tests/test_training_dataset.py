@@ -2,69 +2,116 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from data import phantom
 from unetr_app.errors import InvalidRequest, UnreadableInput
-from unetr_app.training import list_images, read_msd
+from unetr_app.training import list_images, read_msd, require_images
 
 
-def _write(folder: Path, folds: bool) -> Path:
-    pairs = [
-        {"image": f"./imagesTr/c{n:02}.nii.gz", "label": f"./labelsTr/c{n:02}.nii.gz"}
-        | ({"fold": n % 3} if folds else {})
-        for n in range(12)
-    ]
-    for pair in pairs:
-        for kind in ("image", "label"):
-            path = folder / str(pair[kind])
-            path.parent.mkdir(exist_ok=True)
-            path.touch()
-    (folder / "dataset.json").write_text(json.dumps({"training": pairs}))
+def _write(folder: Path, training: Any) -> Path:
+    for row in training if isinstance(training, list) else []:
+        for path in (row["image"], row["label"]):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).touch()
+    (folder / "dataset.json").write_text(json.dumps({"training": training}))
     return folder
 
 
-@pytest.mark.parametrize("folds", [True, False])
-def test_folds_share_no_case_and_leave_none_out(tmp_path: Path, folds: bool) -> None:
-    data = _write(tmp_path, folds)
-    count = 3 if folds else 5
-    parts = [{item["image"] for item in read_msd(data, [n])} for n in range(count)]
+def _rows(count: int, **more: Any) -> list[dict[str, Any]]:
+    return [
+        {"image": f"./imagesTr/c_{n:02d}.nii.gz", "label": f"./labelsTr/c_{n:02d}.nii.gz"} | more
+        for n in range(count)
+    ]
+
+
+def _names(items: list[dict[str, str]]) -> list[str]:
+    return [Path(item["image"]).name[2:4] for item in items]
+
+
+def test_the_folds_that_are_given_are_used(tmp_path: Path) -> None:
+    rows = _rows(6)
+    for row, fold in zip(rows, (2, 0, 0, 1, 2, 0), strict=True):
+        row["fold"] = fold
+    folder = _write(tmp_path, rows)
+    assert _names(read_msd(folder, [0])) == ["01", "02", "05"]
+    assert _names(read_msd(folder, [1, 2])) == ["00", "03", "04"]
+
+
+def test_without_folds_names_are_dealt_to_five(tmp_path: Path) -> None:
+    folder = _write(tmp_path, list(reversed(_rows(12))))
+    parts = [_names(read_msd(folder, [fold])) for fold in range(5)]
+    assert sorted(name for part in parts for name in part) == [f"{n:02d}" for n in range(12)]
+    assert parts[0] == ["00", "05", "10"]
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_folds_share_no_case_and_leave_none_out(tmp_path: Path, count: int) -> None:
+    rows = _rows(12)
+    if count == 3:
+        rows = [row | {"fold": n % 3} for n, row in enumerate(rows)]
+    folder = _write(tmp_path, rows)
+    parts = [set(_names(read_msd(folder, [fold]))) for fold in range(count)]
     assert len(set.union(*parts)) == sum(map(len, parts)) == 12
-    assert len(read_msd(data, range(count))) == 12
 
 
-def test_a_pair_stays_a_pair(tmp_path: Path) -> None:
-    for item in read_msd(_write(tmp_path, True), [0, 1, 2]):
+def test_image_and_label_belong_together(tmp_path: Path) -> None:
+    for item in read_msd(phantom.write_msd_dataset(tmp_path, 3, shape=(12, 12, 12)), range(5)):
+        assert Path(item["image"]).is_file()
+        assert Path(item["label"]).is_file()
         assert Path(item["image"]).name == Path(item["label"]).name
-        assert Path(item["image"]).is_relative_to(tmp_path)
 
 
-def test_a_limit_takes_so_many_spread_over_all(tmp_path: Path) -> None:
-    few = read_msd(_write(tmp_path, True), [0, 1, 2], limit=3)
-    assert [Path(item["image"]).name for item in few] == [
-        "c00.nii.gz", "c04.nii.gz", "c08.nii.gz",
-    ]  # fmt: skip
+@pytest.mark.parametrize(("limit", "kept"), [(None, 10), (4, 4), (1, 1), (50, 10)])
+def test_a_limit_is_spread_over_the_list(tmp_path: Path, limit: int | None, kept: int) -> None:
+    names = _names(read_msd(_write(tmp_path, _rows(10, fold=0)), [0], limit=limit))
+    assert len(names) == len(set(names)) == kept
+    if limit == 4:
+        assert names == ["00", "02", "05", "07"]
 
 
-def test_what_is_wrong_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match=r"no dataset\.json"):
+def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"no dataset.json") as caught:
         read_msd(tmp_path, [0])
-    with pytest.raises(InvalidRequest, match="hold no case"):
-        read_msd(_write(tmp_path, True), [7])
-    (tmp_path / "dataset.json").write_text('{"training": {"image": 3}}')
-    with pytest.raises(UnreadableInput, match="training"):
+    assert "Decathlon" in caught.value.cure
+
+
+@pytest.mark.parametrize("training", [None, 3, [{"image": "a"}], ["a.nii.gz"]])
+def test_another_layout_is_refused(tmp_path: Path, training: Any) -> None:
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": training}))
+    with pytest.raises(UnreadableInput, match=r"dataset.json: no list 'training'"):
         read_msd(tmp_path, [0])
 
 
-def test_a_listed_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    (_write(tmp_path, True) / "imagesTr" / "c03.nii.gz").unlink()
-    with pytest.raises(UnreadableInput, match=r"c03\.nii\.gz"):
-        read_msd(tmp_path, [0, 1, 2])
+def test_text_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text("{'training'")
+    with pytest.raises(UnreadableInput, match="no list"):
+        read_msd(tmp_path, [0])
 
 
-def test_only_nifti_images_are_listed(tmp_path: Path) -> None:
-    for name in ("b.nii.gz", "a.nii", "notes.txt", "._a.nii"):
+def test_an_empty_fold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"folds \[7\] hold no case"):
+        read_msd(_write(tmp_path, _rows(3)), [7])
+
+
+def test_listed_files_that_are_missing_are_named(tmp_path: Path) -> None:
+    folder = _write(tmp_path, _rows(3, fold=0))
+    (folder / "labelsTr/c_01.nii.gz").unlink()
+    with pytest.raises(UnreadableInput, match=r"1 files .* first c_01.nii.gz"):
+        read_msd(folder, [0])
+
+
+def test_the_images_of_a_folder(tmp_path: Path) -> None:
+    for name in ("b.nii", "a.nii.gz", ".hidden.nii.gz", "c.nii.gz.part", "d.nrrd", "e.NII.GZ"):
         (tmp_path / name).touch()
-    assert [Path(i["image"]).name for i in list_images(tmp_path)] == ["a.nii", "b.nii.gz"]
-    with pytest.raises(InvalidRequest, match=r"no \.nii"):
-        list_images(tmp_path / "empty")
+    found = [Path(item["image"]).name for item in list_images(tmp_path)]
+    assert found == ["a.nii.gz", "b.nii", "e.NII.GZ"]
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    assert list_images(tmp_path) == list_images(tmp_path / "absent") == []
+    require_images([{"image": "a.nii"}], tmp_path)
+    with pytest.raises(InvalidRequest, match=r"'set' holds no .nii or .nii.gz"):
+        require_images([], tmp_path / "set")

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unetr_app.cli.screen import complain, say, show_table
+from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED, USAGE
+from unetr_app.cli.screen import complain, counted, say, show_table
 
 if TYPE_CHECKING:
     from unetr_app.cases import Case, Found
     from unetr_app.geometry import Geometry
-
-ALL_FINE, USAGE, SOME_PROBLEMS, NONE_USABLE = 0, 2, 3, 4
 
 EXAMPLES = """Examples:
 
@@ -53,8 +52,8 @@ def command(
         _show([_row(*row) for row in judged], found)
     bad = sum(1 for _, _, problem in judged if problem)
     if bad == len(judged):
-        raise typer.Exit(NONE_USABLE)
-    raise typer.Exit(SOME_PROBLEMS if bad else ALL_FINE)
+        raise typer.Exit(NONE_DONE)
+    raise typer.Exit(SOME_FAILED if bad else ALL_DONE)
 
 
 def _judge(case: Case) -> tuple[Geometry | None, str]:
@@ -102,10 +101,7 @@ def _show(rows: list[tuple[str, ...]], found: Found) -> None:
     columns = ("Case", "Kind", "Modality", ">Shape", ">Spacing mm", "Axes", "Problem or warning")
     if rows:
         show_table(columns, rows)
-    say(f"{_count(len(rows), 'case')}; {_count(found.passed_over, 'file')} passed over (no images)"
-        + (f", {_count(found.set_aside, 'DICOM file')} set aside (no volumes)."
+    say(f"{counted(len(rows), 'case')}; "
+        f"{counted(found.passed_over, 'file')} passed over (no images)"
+        + (f", {counted(found.set_aside, 'DICOM file')} set aside (no volumes)."
            if found.set_aside else "."))  # fmt: skip
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" + ("" if number == 1 else "s")

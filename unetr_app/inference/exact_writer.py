@@ -19,6 +19,6 @@ class ExactWriter(NibabelWriter):
         self, meta_dict: Mapping[str, Any] | None, resample: bool = False, **_: Any
     ) -> None:
         """Take the affine from ``meta_dict``; ``resample`` is ignored."""
-        _, self.affine, _ = self.get_meta_info(meta_dict)
+        self.affine = self.get_meta_info(meta_dict)[1]
         if self.output_dtype is None and self.data_obj is not None:
-            self.output_dtype = self.data_obj.dtype
+            self.output_dtype = self.data_obj.dtype  # pyright: ignore[reportAttributeAccessIssue]

@@ -19,6 +19,8 @@ from monai.transforms.transform import MapTransform
 
 from unetr_app.errors import UnusableBundle
 from unetr_app.geometry import Geometry
+from unetr_app.io.formats import image_ending
+from unetr_app.io.names import safe_name
 from unetr_app.resample import restore_label_map
 
 
@@ -78,6 +80,8 @@ class RestoreLabelsd(MapTransform):
 class ResultFolders(FolderLayoutBase):
     """Names results as `unetr segment` does: ``<output_dir>/<image's name>/labels.nii.gz``.
 
+    Images must have names of their own; no hash tells equal ones apart.
+
     Args:
         output_dir: Where the case folders go.
     """
@@ -87,6 +91,7 @@ class ResultFolders(FolderLayoutBase):
 
     def filename(self, subject: str | os.PathLike[str] = "case", **_: Any) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Path of the labels of the image ``subject``; its folder is made."""
-        folder = self.output_dir / Path(subject).name.split(".nii")[0]
+        name = Path(subject).name
+        folder = self.output_dir / safe_name(name[: len(name) - len(image_ending(name))])
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder / "labels.nii.gz")

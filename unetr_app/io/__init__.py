@@ -232,8 +232,13 @@ def _files_of(path: PathLike | Readable) -> tuple[PathLike, ...]:
 
 def _dicom_files(folder: PathLike) -> Iterable[Path]:
     from unetr_app.io.formats import detect
+    from unetr_app.io.integrity import unreadable
 
-    for file in sorted(Path(folder).iterdir()):
+    try:
+        files = sorted(Path(folder).iterdir())
+    except OSError as error:
+        raise unreadable(error, folder) from error
+    for file in files:
         hidden = file.name.startswith(".") or file.name.upper() == "DICOMDIR"
         if not hidden and file.is_file() and detect(file) is Format.DICOM:
             yield file

@@ -92,11 +92,16 @@ def _notes(
     apart = len(series) - len(kept) + len(scouts)
     if apart:
         notes.append(
-            f"{apart} files of the series left out: no part of a volume (localizers and such)"
+            f"{apart} {_files(apart)} of the series left out: no part of a volume "
+            "(localizers and such)"
         )
     if not kept[0].series_uid:
         notes.append("the series has no UID: its files were grouped by folder and geometry")
     return tuple(notes)
+
+
+def _files(count: int) -> str:
+    return "file" if count == 1 else "files"
 
 
 def _volumes_of(kept: list[Slice]) -> tuple[list[SeriesVolume], list[Slice]]:
@@ -248,7 +253,7 @@ def _whole(part: list[Slice]) -> list[SeriesVolume]:
     """The volume that slices of one grid make; several where places repeat in an orderly way."""
     slices, dropped = without_copies(part)
     stack = arrange(slices)
-    notes = (f"{dropped} files left out: exact copies of others",) if dropped else ()
+    notes = (f"{dropped} {_files(dropped)} left out: exact copies of others",) if dropped else ()
     if stack.kind is Kind.DUPLICATES:
         for word, key, alike in (
             ("folder", _folder, False),

@@ -11,14 +11,14 @@ from typing import Any, cast
 
 from unetr_app.errors import InvalidRequest
 from unetr_app.io.atomic import PathLike
+from unetr_app.outputs import LABEL_MAP, MANIFEST, MEASUREMENTS
 
-MANIFEST = "manifest.jsonl"
-_RESULT_FILES = {"labels.nii.gz", "labels.nii", "labels.nrrd", "labels.mha", "measurements.json"}
+_RESULT_FILES = {LABEL_MAP, "labels.nii", "labels.nrrd", "labels.mha", MEASUREMENTS}
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file, or a folder that cannot be listed.
+    """A file, a folder that cannot be listed, or a link that leads nowhere.
 
     Args:
         path: As it was given or found.
@@ -64,7 +64,8 @@ def find_files(roots: Iterable[PathLike]) -> list[InputFile]:
 def _walk(root: str) -> Generator[str]:
     """Files below a folder, each folder entered once however many links lead there.
 
-    A folder that cannot be listed is given itself, so that it is not lost in silence.
+    A folder that cannot be listed is given itself, a link that leads nowhere too, so that neither
+    is lost in silence.
     """
     seen: set[str] = set()
     pending = [root]
@@ -82,7 +83,7 @@ def _walk(root: str) -> Generator[str]:
         results = _results_of(folder) if MANIFEST in names else None
         for name in names:
             path = os.path.join(folder, name)
-            if os.path.isfile(path):
+            if os.path.isfile(path) or _leads_nowhere(path):
                 yield path
             elif name.startswith(".") or not os.path.isdir(path):
                 continue
@@ -91,6 +92,10 @@ def _walk(root: str) -> Generator[str]:
                 yield from (path for path in inputs if os.path.isfile(path))
             else:
                 pending.append(path)
+
+
+def _leads_nowhere(path: str) -> bool:
+    return os.path.islink(path) and not os.path.exists(path)
 
 
 def _results_of(folder: str) -> dict[str, set[str]] | None:

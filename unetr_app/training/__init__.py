@@ -5,7 +5,7 @@ from __future__ import annotations
 from unetr_app.training.batch import prepare_batch
 from unetr_app.training.best_weights import SaveBest
 from unetr_app.training.checkpoint import SaveWeights, TrainingState, save_weights
-from unetr_app.training.dataset import list_images, read_msd
+from unetr_app.training.dataset import list_images, read_msd, require_images
 from unetr_app.training.device import (
     device_ids,
     handlers_of_this_process,
@@ -36,6 +36,7 @@ __all__ = [
     "pick_device",
     "prepare_batch",
     "read_msd",
+    "require_images",
     "save_weights",
     "validation_dice",
 ]

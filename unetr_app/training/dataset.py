@@ -75,14 +75,24 @@ def read_msd(
 def list_images(dataset_dir: PathLike) -> list[Item]:
     """The NIfTI images of a folder (not of its subfolders), as ``{"image": path}``.
 
-    Raises:
-        InvalidRequest: If the folder holds none.
+    Empty where there are none, so that a bundle can be checked without data; see `require_images`.
     """
-    root = Path(dataset_dir)
-    found = sorted(p for p in root.glob("*") if _IMAGE.search(p.name))
-    if not found:
+    found = sorted(p for p in Path(dataset_dir).glob("*") if _IMAGE.search(p.name))
+    return [{"image": str(p)} for p in found]
+
+
+def require_images(images: Sequence[Item], dataset_dir: PathLike) -> None:
+    """Refuse to run on nothing.
+
+    Args:
+        images: What `list_images` found.
+        dataset_dir: Where.
+
+    Raises:
+        InvalidRequest: If there are none.
+    """
+    if not images:
         raise InvalidRequest(
-            f"the folder {root.name!r} holds no .nii or .nii.gz image",
+            f"the folder {Path(dataset_dir).name!r} holds no .nii or .nii.gz image",
             cure="Give --dataset_dir a folder of NIfTI images.",
         )
-    return [{"image": str(p)} for p in found]

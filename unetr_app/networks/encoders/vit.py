@@ -106,7 +106,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.patch_size = list(as_tuple(patch_size, spatial_dims, "patch_size"))
         self.taps = _checked_taps(taps, depth)
-        if embed_dim % num_heads:
+        if num_heads < 1 or embed_dim % num_heads:
             raise InvalidRequest(f"embed_dim {embed_dim} is no multiple of num_heads {num_heads}")
         self.channels = (embed_dim,) * len(self.taps)
         self.strides = (tuple(self.patch_size),) * len(self.taps)

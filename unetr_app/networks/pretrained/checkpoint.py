@@ -27,7 +27,8 @@ def network_from_checkpoint(path: str | os.PathLike[str], **overrides: Any) -> S
 
     Reads MONAI's UNETR, today's key layout and the older ones. Sizes come from the tensors, the
     rest from ``config.json`` beside them (arguments as MONAI's constructor takes them, under
-    ``model_args`` or alone), from the published figures, or from ``overrides``.
+    ``model_args`` or alone), from the published figures, or from ``overrides``. Tensors do not tell
+    group from affine instance normalisation: where nothing else does, it is taken for the latter.
 
     Args:
         path: A file, or a folder with ``config.json`` and ``model.safetensors``; see
@@ -39,6 +40,7 @@ def network_from_checkpoint(path: str | os.PathLike[str], **overrides: Any) -> S
         The network in evaluation mode, in float32.
 
     Raises:
+        InvalidRequest: If arguments contradict each other.
         UnusableWeights: If the file cannot be read, its layout is unknown, a tensor is missing or
             has another shape, or an argument can be found nowhere; the message names it.
     """
@@ -51,8 +53,8 @@ def network_from_checkpoint(path: str | os.PathLike[str], **overrides: Any) -> S
         )
     state = unwrap_keys(state)
     require_finite(state, path)
-    arguments = config.get("model_args", config)
     try:
+        arguments = dict(config.get("model_args", config))
         network = build_network(**_unetr_arguments(state, arguments, overrides))
         network.load_state_dict(state)
     except UnusableWeights as error:
@@ -61,6 +63,12 @@ def network_from_checkpoint(path: str | os.PathLike[str], **overrides: Any) -> S
         raise UnusableWeights(f"the tensor {error} is missing", path=path) from error
     except RuntimeError as error:  # torch lists missing, unexpected and misshapen tensors
         raise UnusableWeights(f"the tensors do not fit: {error}", path=path) from error
+    except (ValueError, TypeError, IndexError) as error:
+        raise UnusableWeights(
+            f"the shapes of the tensors, config.json or the arguments given make no UNETR: {error}",
+            cure="Compare config.json and the arguments with those of MONAI's UNETR.",
+            path=path,
+        ) from error
     return network.eval()
 
 

@@ -27,6 +27,8 @@ _CONTAINERS = (  # where training scripts keep the state dict, the likeliest fir
     "state_dict", "model_state_dict", "model_state", "model", "network", "net", "teacher",
 )  # fmt: skip
 
+_DEEPEST = 4  # containers in containers
+
 # Many training scripts store their best score as a numpy number beside the tensors. It is rebuilt
 # from a type and bytes: no code of the file runs.
 _NUMBERS: tuple[Any, ...] = (
@@ -76,7 +78,9 @@ def read_torch(path: PathLike) -> Any:
             cure="Ask for the weights as .safetensors or as a plain state dict.",
             path=path,
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
+    except UnusableWeights:
+        raise
+    except Exception as error:  # damaged bytes make the unpickler raise anything
         raise _damaged(path) from error
 
 
@@ -148,13 +152,15 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _unpacked(state: Any, path: Path) -> dict[str, Tensor]:
-    while isinstance(state, dict) and not any(isinstance(v, Tensor) for v in state.values()):
-        inner = next((state[name] for name in _CONTAINERS if name in state), None)
-        if inner is None:
+    for _ in range(_DEEPEST):
+        if not isinstance(state, dict):
             break
-        state = inner
+        inner = (state.get(name) for name in _CONTAINERS)
+        state = next((value for value in inner if isinstance(value, dict)), state)
     named = state.items() if isinstance(state, dict) else ()
-    tensors = {name: value for name, value in named if isinstance(value, Tensor)}
+    tensors = {
+        name: value for name, value in named if isinstance(name, str) and isinstance(value, Tensor)
+    }
     if not tensors:
         raise UnusableWeights("the file holds no tensors by name", path=path)
     return tensors

@@ -106,7 +106,7 @@ def _is_idle_shortcut(key: str, state: StateDict) -> bool:
     if not found:
         return False
     weight = state.get(f"{found[1]}.conv3.conv.weight")  # (out, in, 1, 1, 1)
-    return weight is not None and weight.shape[0] == weight.shape[1]
+    return weight is not None and weight.ndim > 1 and weight.shape[0] == weight.shape[1]
 
 
 def _unwrapped(key: str) -> str:
@@ -138,6 +138,10 @@ def _renamed_key(key: str, *, conv_block: bool) -> str:
 
 def _positions_as_map(positions: Tensor, grid: tuple[int, ...]) -> Tensor:
     """(1, N, E) to (1, E, grid...)."""
+    if positions.ndim != 3:
+        raise UnusableWeights(
+            f"the checkpoint's positions have {positions.ndim} axes; MONAI's have 3"
+        )
     count, width = positions.shape[1:]
     if count != math.prod(grid):
         raise UnusableWeights(
