@@ -70,7 +70,7 @@ def template_path() -> Path:
         InvalidRequest: If nilearn is not installed, or this release of it carries no template.
     """
     spec = find_spec("nilearn")
-    cure = 'Install it with: pip install "unetr-app[demo]".'
+    cure = "Install it with: pip install nilearn."
     if spec is None or not spec.submodule_search_locations:
         raise InvalidRequest("the demonstration needs nilearn, which is not installed", cure=cure)
     folder = Path(spec.submodule_search_locations[0]) / "datasets" / "data"

@@ -48,15 +48,18 @@ def read_msd(
         )
     try:
         pairs = json.loads(index.read_text(encoding="utf-8"))["training"]
-        rows = sorted((p["image"], p["label"], p.get("fold")) for p in pairs)
+        rows = sorted(
+            ((str(p["image"]), str(p["label"]), p.get("fold")) for p in pairs), key=lambda r: r[:2]
+        )
+        dealt = [n % 5 if fold is None else int(fold) for n, (*_, fold) in enumerate(rows)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableInput(
             "no list 'training' of image and label pairs is in it", path=index
         ) from error
     items = [
         {"image": str(root / image), "label": str(root / label)}
-        for n, (image, label, fold) in enumerate(rows)
-        if (n % 5 if fold is None else int(fold)) in set(folds)
+        for (image, label, _), fold in zip(rows, dealt, strict=True)
+        if fold in set(folds)
     ]
     if not items:
         raise InvalidRequest(f"folds {list(folds)} hold no case", path=index)
