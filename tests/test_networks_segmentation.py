@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,11 @@ from unetr_app.errors import InvalidRequest
 from unetr_app.networks import build_network
 
 SMALL: dict[str, Any] = {"embed_dim": 12, "depth": 3, "num_heads": 2, "feature_size": 4}
+PYRAMID: dict[str, Any] = {
+    "embed_dims": (4, 6, 8, 8), "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 4),
+    "patch_strides": (2, 2, 2, 1),
+}  # fmt: skip
+VIT: dict[str, Any] = {"patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 2}
 
 
 @pytest.mark.parametrize(
@@ -101,3 +107,108 @@ def test_every_weight_learns() -> None:
     network(torch.randn(2, 1, 16, 16, 16)).square().mean().backward()
     idle = [name for name, p in network.named_parameters() if p.grad is None]
     assert idle == []
+
+
+@pytest.mark.parametrize(
+    ("encoder", "options"), [("segformer", PYRAMID), ("vit", VIT), ("vit", VIT | {"patch_size": 1})]
+)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_logits_at_a_coarser_stride_are_upsampled_to_the_image(
+    encoder: str, options: dict[str, Any], dims: int
+) -> None:
+    roi = (8, 16, 24)[:dims]
+    network = build_network(
+        encoder, "mlp", spatial_dims=dims, out_channels=3, roi_size=roi, width=6, **options
+    ).eval()
+    image = torch.randn(2, 1, *roi)
+    with torch.no_grad():
+        coarse = network.head(network.decoder(image, network.encoder(image))[0])
+        logits = network(image)
+    assert coarse.shape[2:] == tuple(
+        n // s
+        for n, s in zip(roi, network.decoder.strides[0], strict=True)  # pyright: ignore
+    )
+    mode = "trilinear" if dims == 3 else "bilinear"
+    expected = torch.nn.functional.interpolate(coarse, roi, mode=mode, align_corners=False)
+    torch.testing.assert_close(logits, expected)
+
+
+@pytest.mark.parametrize(("encoder", "options"), [("segformer", PYRAMID), ("vit", VIT)])
+@pytest.mark.parametrize("levels", [1, 2])
+def test_the_mlp_decoder_supervises_the_encoders_maps(
+    encoder: str, options: dict[str, Any], levels: int
+) -> None:
+    network = build_network(
+        encoder, "mlp", roi_size=16, width=6, deep_supervision=levels, **options
+    )
+    image = torch.randn(2, 1, 16, 24, 16)
+    trained = network.train()(image)
+    assert trained[0].shape == (2, 2, 16, 24, 16)
+    strides = network.encoder.strides[1 : 1 + levels]  # pyright: ignore
+    assert [tuple(t.shape[2:]) for t in trained[1:]] == [
+        tuple(n // s for n, s in zip((16, 24, 16), stride, strict=True))
+        for stride in strides  # pyright: ignore
+    ]
+    sum(logits.square().mean() for logits in trained).backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_upsampled_logits_script_for_any_shape() -> None:
+    network = build_network(
+        "segformer", "mlp", roi_size=16, width=6, deep_supervision=1, drop_path=0.1, **PYRAMID
+    ).eval()
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(network), buffer)
+    buffer.seek(0)
+    scripted = torch.jit.load(buffer)
+    for shape in [(16, 16, 16), (24, 16, 8)]:
+        image = torch.randn(1, 1, *shape)
+        with torch.no_grad():
+            torch.testing.assert_close(scripted(image), network(image), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_upsampled_logits_export_to_onnx(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    network = build_network("segformer", "mlp", roi_size=(8, 16, 24), width=6, **PYRAMID).eval()
+    image = torch.randn(1, 1, 8, 16, 24)
+    path = tmp_path / "network.onnx"
+    torch.onnx.export(network, (image,), path, dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    (logits,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(logits), network(image), atol=1e-5, rtol=1e-4)
+
+
+def _state(**arguments: Any) -> dict[str, Any]:
+    torch.manual_seed(7)
+    return {k: v.shape for k, v in build_network(roi_size=16, **arguments).state_dict().items()}
+
+
+def test_tables_of_options_are_as_good_as_options() -> None:
+    plain = _state(**SMALL, patch_size=8)
+    of_encoder = {name: value for name, value in SMALL.items() if name != "feature_size"}
+    tables = {
+        "encoder_options": of_encoder | {"patch_size": 8}, "decoder_options": {"feature_size": 4},
+    }  # fmt: skip
+    assert _state(**tables) == plain
+    assert _state(encoder_options=of_encoder, patch_size=8, feature_size=4) == plain
+
+
+def test_options_by_name_win_over_the_tables() -> None:
+    table = {"encoder_options": VIT, "decoder_options": {"feature_size": 8}}
+    assert _state(**table, embed_dim=24, feature_size=4) == _state(
+        **(VIT | {"embed_dim": 24}), feature_size=4
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "name"), [("encoder_options", "vit"), ("decoder_options", "mlp")]
+)
+def test_an_unknown_option_in_a_table_is_refused_with_what_there_is(table: str, name: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{name} has no option featur_size") as caught:
+        build_network(decoder="mlp", roi_size=16, patch_size=8, **{table: {"featur_size": 4}})
+    assert ("patch_size" in caught.value.cure) == (name == "vit")
+    assert ("width" in caught.value.cure) == (name == "mlp")

@@ -23,6 +23,7 @@ from unetr_app.training import (
     SaveBest,
     batch_names,
     case_names,
+    channels_last,
     device_ids,
     handlers_of_this_process,
     is_first_process,
@@ -169,3 +170,16 @@ def test_a_batch_is_plain_tensors_channels_last() -> None:
     assert image.is_contiguous(memory_format=torch.channels_last_3d)
     assert torch.equal(image, batch["image"].as_tensor())  # pyright: ignore
     assert torch.equal(label, batch["label"])
+
+
+def test_a_network_is_laid_out_channels_last_whatever_else_it_holds() -> None:
+    network = nn.Sequential(nn.Conv3d(2, 3, 3), nn.Conv2d(2, 3, 3), nn.Linear(2, 3))
+    network.before = nn.Parameter(torch.rand(1, 2, 3, 4))  # four axes, laid out as it is
+    wanted = {name: value.clone() for name, value in network.state_dict().items()}
+    weights = [network[0].weight, network[1].weight]
+    assert channels_last(network) is network
+    assert weights[0].is_contiguous(memory_format=torch.channels_last_3d)
+    assert weights[1].is_contiguous()
+    assert network[0].weight is weights[0]  # what an optimiser holds is what is laid out
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, wanted[name])

@@ -227,7 +227,7 @@ def open_bundle(name_or_dir: PathLike, *, device: str = "auto") -> Bundle:
     logging.getLogger("monai").setLevel(logging.ERROR)  # it warns of optional decoders
     card = read_card(name_or_dir)
     card.require_weights()
-    chosen = _device(device)
+    chosen = find_device(device)
     parser = _parser(card, chosen)
     parts: dict[str, Any] = {}
     for part in ("network_def", "preprocessing", "inferer", "postprocessing"):
@@ -252,7 +252,12 @@ def open_bundle(name_or_dir: PathLike, *, device: str = "auto") -> Bundle:
     )
 
 
-def _device(wanted: str) -> torch.device:
+def find_device(wanted: str) -> torch.device:
+    """The device of that name: ``"auto"`` is CUDA where there is one.
+
+    Raises:
+        InvalidRequest: If it is not there.
+    """
     import torch
 
     if wanted == "auto":

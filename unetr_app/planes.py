@@ -21,7 +21,7 @@ from unetr_app.volume import Segmentation, Volume, reoriented_array
 
 Block = tuple[slice, slice, slice]
 
-_CODES = "LPI"
+CODES = "LPI"
 _CONTEXT = 2.0  # a picture shows this many times the labels' extent ...
 _LEAST_MM = 60.0  # ... and at least this much
 _NEARLY_ALL = 0.75  # of the field of view: then all of it
@@ -88,17 +88,39 @@ def views(volume: Volume | None, segmentations: Sequence[Segmentation]) -> list[
     Returns:
         Axial, coronal and sagittal view.
     """
-    geometry = segmentations[0].geometry.reoriented(_CODES)
-    maps = [reoriented_array(s.data, s.geometry, _CODES) for s in segmentations]
+    geometry = segmentations[0].geometry.reoriented(CODES)
+    maps = [reoriented_array(s.data, s.geometry, CODES) for s in segmentations]
     labelled = _any(maps)
     cut = _fullest(_differing(maps) if len(maps) == 2 else labelled, labelled)
     block = _surroundings(labelled, geometry)
     image = None
     if volume is not None:
-        image = reoriented_array(volume.data[0], volume.geometry, _CODES)
+        image = reoriented_array(volume.data[0], volume.geometry, CODES)
     values = [s.labels.values for s in segmentations]
     pairs = list(zip(maps, values, strict=True))
     return [_view(plane, cut, block, (geometry, image, pairs)) for plane in PLANES]
+
+
+def views_at(volume: Volume, voxel: Sequence[int]) -> list[View]:
+    """Cut the three planes through a voxel, uncropped and without labels.
+
+    Args:
+        volume: Shown by its first channel.
+        voxel: Index i, j, k on its grid.
+
+    Returns:
+        Axial, coronal and sagittal view.
+    """
+    order, flips = volume.geometry.reorientation(CODES)
+    geometry = volume.geometry.reoriented(CODES)
+    image = reoriented_array(volume.data[0], volume.geometry, CODES)
+    i, j, k = (
+        geometry.shape[n] - 1 - int(voxel[old]) if n in flips else int(voxel[old])
+        for n, old in enumerate(order)
+    )
+    a, b, c = geometry.shape
+    block = (slice(0, a), slice(0, b), slice(0, c))
+    return [_view(plane, (i, j, k), block, (geometry, image, [])) for plane in PLANES]
 
 
 def intensity_window(volume: Volume, *, channel: int = 0) -> tuple[float, float]:

@@ -25,6 +25,8 @@ COMMANDS = {
     "segment": "Segment images: files, folders, DICOM series.",
     "inspect": "Show which cases there are, their geometry and their problems.",
     "evaluate": "Compare segmentations with a reference.",
+    "explain": "Show how an encoder sees: receptive field, attention, t-SNE.",
+    "encoders": "List the encoders, or show how a checkpoint fills one.",
     "bundles": "List the bundles that are installed.",
     "demo": "Segment both hippocampi of an average head, as a trial.",
 }

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED
+from unetr_app.cli.progress import count_bar
 from unetr_app.cli.screen import complain, counted, note, say, show_table
 from unetr_app.cli.stopping import StopRequest
 
@@ -66,12 +65,12 @@ def command(
     pairs = find_pairs(prediction, reference)
     known = find_labels(pairs) if given is None else given
     with StopRequest() as stop:
-        with _progress("comparing", quiet) as progress:
+        with count_bar("comparing", quiet=quiet) as progress:
             result = score(pairs, known, tolerance_mm=tolerance, progress=progress,
                            should_stop=lambda: stop.is_made)  # fmt: skip
         _show(result)
         if out is not None:
-            with _progress("drawing", quiet) as progress:
+            with count_bar("drawing", quiet=quiet) as progress:
                 files = write_report(
                     result, out, known, images=images, pictures=pictures, progress=progress
                 )
@@ -125,17 +124,3 @@ def _rows(summary: LabelSummary) -> Generator[tuple[str, ...]]:
             summary.name, metric.heading, str(found.cases), metric.format(found.mean), interval,
             metric.format(found.median),
         )  # fmt: skip
-
-
-@contextmanager
-def _progress(words: str, quiet: bool) -> Generator[Callable[[int, int], None] | None]:
-    """A bar on a terminal; nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(words, total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)

@@ -1,8 +1,10 @@
-"""A batch's progress on the screen: a bar on a terminal, plain lines elsewhere."""
+"""Progress on the screen: a bar on a terminal; for a batch, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from unetr_app.cli.screen import clean, note
@@ -118,3 +120,25 @@ def progress_view(*, quiet: bool) -> PlainProgress | BarProgress:
     if quiet:
         return QuietProgress()
     return BarProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+@contextmanager
+def count_bar(words: str, *, quiet: bool) -> Generator[Callable[[int, int], None] | None]:
+    """A bar of steps done on a terminal; None elsewhere.
+
+    Args:
+        words: What is being done.
+        quiet: Show nothing at all?
+
+    Yields:
+        Takes (steps done, steps in all).
+    """
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(words, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)

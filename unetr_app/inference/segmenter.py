@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unetr_app.bundle import Bundle, BundleCard, open_bundle, root_cause
 from unetr_app.errors import DeviceMemory, InvalidRequest, UnetrError, UnusableBundle
+from unetr_app.inference.preprocess import preprocess
 from unetr_app.inference.windows import WatchedNetwork, window_count
 from unetr_app.version import __version__
 from unetr_app.volume import Segmentation, Volume
@@ -87,7 +88,7 @@ class Segmenter:
         """
         self._check_channels(volume)
         try:
-            data = self._preprocess(volume)
+            data = preprocess(self.bundle, volume)
             logits = self._infer(data["image"], progress, should_stop)
             labels = self._restore(data, logits)
         except UnetrError:
@@ -103,22 +104,6 @@ class Segmenter:
                 f"the image has {len(volume.data)} channels; {self.card.name} takes {wanted} "
                 f"({', '.join(self.card.channels)})"
             )
-
-    def _preprocess(self, volume: Volume) -> dict[str, Any]:
-        """To {"image": (C, i, j, k) on the model grid}."""
-        affine = volume.geometry.affine.copy()
-        image = MetaTensor(
-            torch.from_numpy(np.array(volume.data)),
-            affine=torch.from_numpy(affine),
-            meta={
-                "original_affine": affine,
-                "spatial_shape": np.asarray(volume.geometry.shape),
-                "original_channel_dim": 0,
-                "space": "RAS",
-            },
-        )
-        data: Any = self.bundle.preprocessing({"image": image})
-        return dict(data)
 
     @torch.inference_mode()
     def _infer(

@@ -9,6 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from unetr_app.errors import InvalidRequest
+from unetr_app.networks.positions import rotate
+
+ACTIVATIONS = ("gelu", "gelu_tanh")
+
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention (Vaswani et al. 2017, arXiv:1706.03762, section 3.2), fused.
@@ -25,17 +30,58 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
         self.project = nn.Linear(width, width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, N, C) to (B, N, C)."""
+    def forward(
+        self, tokens: Tensor, bias: Tensor | None = None, rotation: Tensor | None = None
+    ) -> Tensor:
+        """(B, N, C) to (B, N, C).
+
+        Args:
+            tokens: (B, N, C).
+            bias: Added to the logits of attention; broadcasts to (B, heads, N, N).
+            rotation: Cosines and sines that turn queries and keys, (2, N, C / heads); see
+                `unetr_app.networks.positions.axial_rotation`.
+        """
         batch, count, width = tokens.shape
         qkv = self.qkv(tokens).reshape(batch, count, 3, self.num_heads, width // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, C / heads)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
+        if rotation is not None:
+            query, key = rotate(query, rotation), rotate(key, rotation)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         return self.project(mixed.transpose(1, 2).reshape(batch, count, width))
 
 
 class FeedForward(nn.Module):
     """Two linear layers with GELU between (arXiv:1706.03762, section 3.3).
+
+    Args:
+        width: Channels in.
+        hidden: Channels between.
+        out: Channels out; ``width`` where absent.
+        activation: ``gelu``, or ``gelu_tanh``, its approximation (Hendrycks & Gimpel 2016,
+            arXiv:1606.08415, section 2).
+    """
+
+    def __init__(
+        self, width: int, hidden: int, out: int | None = None, *, activation: str = "gelu"
+    ):
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise InvalidRequest(
+                f"there is no activation {activation!r}",
+                cure=f"There are: {', '.join(ACTIVATIONS)}.",
+            )
+        self.activation = activation
+        self.expand = nn.Linear(width, hidden)
+        self.contract = nn.Linear(hidden, out or width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, C) to (B, N, out)."""
+        kind = "tanh" if self.activation == "gelu_tanh" else "none"
+        return self.contract(functional.gelu(self.expand(tokens), approximate=kind))
+
+
+class SwiGlu(nn.Module):
+    """A feed-forward with a gate: (silu(x V) * x W) U (Shazeer 2020, arXiv:2002.05202, eq. 6).
 
     Args:
         width: Channels in and out.
@@ -44,12 +90,13 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
-        self.expand = nn.Linear(width, hidden)
+        self.expand = nn.Linear(width, 2 * hidden)  # the gate first, then what it lets through
         self.contract = nn.Linear(hidden, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, C) to (B, N, C)."""
-        return self.contract(functional.gelu(self.expand(tokens)))
+        gate, through = self.expand(tokens).chunk(2, dim=-1)
+        return self.contract(functional.silu(gate) * through)
 
 
 class DropPath(nn.Module):

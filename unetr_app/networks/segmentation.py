@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from monai.networks.blocks.dynunet_block import UnetOutBlock
 from torch import Tensor, nn
+from torch.nn import functional
 
 from unetr_app.errors import InvalidRequest
 from unetr_app.networks.decoders import DECODERS
 from unetr_app.networks.encoders import ENCODERS
+from unetr_app.networks.pretrained.encoder import encoder_from_checkpoint
 from unetr_app.networks.pretrained.monai_unetr import is_monai_unetr, rename_monai_unetr
 from unetr_app.networks.tuples import as_tuple
+
+_log = logging.getLogger(__name__)
 
 
 class SegmentationNetwork(nn.Module):
     """Image to logits: encoder, decoder, head.
+
+    The head works at the stride of the decoder's finest map. Where that is not 1, its logits are
+    up-sampled linearly to the image, as in SegFormer (arXiv:2105.15203, section 3.2).
 
     Args:
         encoder: Keeps the encoders' contract (see `unetr_app.networks.encoders`).
@@ -36,6 +45,9 @@ class SegmentationNetwork(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         channels: tuple[int, ...] = decoder.channels  # pyright: ignore[reportAssignmentType]
+        strides: tuple[tuple[int, ...], ...] = decoder.strides  # pyright: ignore[reportAssignmentType]
+        self.upsamples = max(strides[0]) > 1
+        self.mode = "trilinear" if spatial_dims == 3 else "bilinear"
         if not 0 <= deep_supervision < len(channels):
             raise InvalidRequest(
                 f"deep_supervision {deep_supervision} must be 0 to {len(channels) - 1} here"
@@ -49,16 +61,27 @@ class SegmentationNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, spatial...) to logits (B, out_channels, spatial...).
 
-        In training with deep supervision: a list of logits, finest first.
+        In training with deep supervision: a list of logits, finest first, the coarse ones each at
+        its decoder map's stride.
         """
         maps = self.encoder(x)
         features = self.decoder(x, maps)
         logits = self.head(features[0])
+        if self.upsamples:
+            size: list[int] = list(x.shape[2:])
+            logits = functional.interpolate(logits, size, mode=self.mode, align_corners=False)
         # TorchScript leaves this branch out only where the question stands in the condition itself.
         if not torch.jit.is_scripting() and self.training and len(self.coarse_heads):  # pyright: ignore
             coarse = zip(self.coarse_heads, features[1:], strict=False)
             return [logits, *(head(feature) for head, feature in coarse)]  # pyright: ignore[reportReturnType]
         return logits
+
+    def train(self, mode: bool = True) -> SegmentationNetwork:
+        """As `torch.nn.Module.train`; a frozen encoder stays in evaluation mode."""
+        super().train(mode)
+        if not any(p.requires_grad for p in self.encoder.parameters()):
+            self.encoder.eval()
+        return self
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -80,6 +103,10 @@ def build_network(
     spatial_dims: int = 3,
     roi_size: int | Sequence[int] = 96,
     deep_supervision: int = 0,
+    pretrained: str | None = None,
+    freeze_encoder: bool = False,
+    encoder_options: Mapping[str, Any] | None = None,
+    decoder_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> SegmentationNetwork:
     """Build a segmentation network by the names of its parts.
@@ -92,10 +119,19 @@ def build_network(
         spatial_dims: 2 or 3.
         roi_size: Input shape in voxels that the network is laid out for; a number or one an axis.
         deep_supervision: Levels below the finest that give logits of their own in training.
-        options: Arguments of the encoder's and the decoder's class, by name.
+        pretrained: A published checkpoint that the encoder's sizes and weights come from, see
+            `encoder_from_checkpoint`; ``options`` such as ``patch_size`` then override it. Images
+            are expected with zero mean and unit variance, as checkpoints have them.
+        freeze_encoder: Does training leave the encoder alone?
+        encoder_options: Arguments of the encoder's class, by name, for configurations that keep a
+            table of them.
+        decoder_options: The same for the decoder.
+        options: Arguments of the encoder's and the decoder's class, by name; an argument that both
+            have goes to both. They win over the two tables.
 
     Raises:
         InvalidRequest: If a name or an option is unknown; the message lists what there is.
+        UnusableWeights: If the checkpoint cannot be used.
 
     Example:
         >>> network = build_network("vit", out_channels=3, roi_size=32, patch_size=8,
@@ -105,34 +141,45 @@ def build_network(
     """
     encoder_class = _look_up(ENCODERS, encoder, "encoder")
     decoder_class = _look_up(DECODERS, decoder, "decoder")
-    for_encoder = _options_of(encoder_class) & options.keys()
-    for_decoder = _options_of(decoder_class) & options.keys()
-    unknown = sorted(options.keys() - for_encoder - for_decoder)
+    unknown = sorted(options.keys() - _options_of(encoder_class) - _options_of(decoder_class))
     if unknown:
         known = sorted(_options_of(encoder_class) | _options_of(decoder_class))
         raise InvalidRequest(
             f"{encoder} and {decoder} have no option {', '.join(unknown)}",
             cure=f"Options are: {', '.join(known)}.",
         )
-    built = encoder_class(
-        in_channels,
-        as_tuple(roi_size, spatial_dims, "roi_size"),
-        spatial_dims=spatial_dims,
-        **{name: options[name] for name in for_encoder},
+    for_encoder = _merged(encoder, encoder_class, encoder_options, options)
+    for_decoder = _merged(decoder, decoder_class, decoder_options, options)
+    sizes = {
+        "spatial_dims": spatial_dims,
+        "roi_size": as_tuple(roi_size, spatial_dims, "roi_size"),
+        **for_encoder,
+    }
+    built: Any = (
+        encoder_class(in_channels, **sizes)
+        if pretrained is None
+        else _pretrained_encoder(pretrained, encoder, in_channels, sizes)
     )
+    if freeze_encoder:
+        built.requires_grad_(False)
     return SegmentationNetwork(
         built,
-        decoder_class(
-            spatial_dims,
-            in_channels,
-            built.channels,
-            built.strides,
-            **{name: options[name] for name in for_decoder},
-        ),
+        decoder_class(spatial_dims, in_channels, built.channels, built.strides, **for_decoder),
         spatial_dims=spatial_dims,
         out_channels=out_channels,
         deep_supervision=deep_supervision,
     )
+
+
+def _pretrained_encoder(
+    path: str, encoder: str, in_channels: int, sizes: dict[str, Any]
+) -> nn.Module:
+    """The encoder of a checkpoint, in training mode; what was loaded goes to the log."""
+    built, report = encoder_from_checkpoint(
+        path, encoder=encoder, in_channels=in_channels, fold_normalisation=False, **sizes
+    )
+    _log.info("%s: %s", Path(path).name, report.summary())
+    return built.train()
 
 
 def _look_up(table: dict[str, type[nn.Module]], name: str, what: str) -> type[nn.Module]:
@@ -141,6 +188,20 @@ def _look_up(table: dict[str, type[nn.Module]], name: str, what: str) -> type[nn
             f"there is no {what} {name!r}", cure=f"There are: {', '.join(sorted(table))}."
         )
     return table[name]
+
+
+def _merged(
+    name: str, part: type[nn.Module], table: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments of one part: its table, and over it those options that it has."""
+    known = _options_of(part)
+    unknown = sorted((table or {}).keys() - known)
+    if unknown:
+        raise InvalidRequest(
+            f"{name} has no option {', '.join(unknown)}",
+            cure=f"Options are: {', '.join(sorted(known))}.",
+        )
+    return {**(table or {}), **{key: options[key] for key in known & options.keys()}}
 
 
 def _options_of(part: type[nn.Module]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unetr_app.training.batch import prepare_batch
 from unetr_app.training.best_weights import SaveBest
+from unetr_app.training.channels_last import channels_last
 from unetr_app.training.checkpoint import SaveWeights, TrainingState, save_weights
 from unetr_app.training.dataset import list_images, read_msd, require_images
 from unetr_app.training.device import (
@@ -27,6 +28,7 @@ __all__ = [
     "TrainingState",
     "batch_names",
     "case_names",
+    "channels_last",
     "device_ids",
     "handlers_of_this_process",
     "is_first_process",

@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 
-from unetr_app.errors import UnusableWeights
+from unetr_app.errors import InvalidRequest, UnusableWeights
 from unetr_app.networks.pretrained.files import read_checkpoint, require_finite
-from unetr_app.networks.pretrained.monai_unetr import (
-    has_conv_blocks,
-    is_monai_unetr,
-    unwrap_keys,
+from unetr_app.networks.pretrained.fit import fit
+from unetr_app.networks.pretrained.monai_unetr import is_monai_unetr, unwrap_keys
+from unetr_app.networks.pretrained.report import name_some
+from unetr_app.networks.pretrained.segformer_network import (
+    is_segformer_network,
+    read_segformer_network,
 )
+from unetr_app.networks.pretrained.source import Checkpoint, unwrap
+from unetr_app.networks.pretrained.unetr_arguments import unetr_arguments
 from unetr_app.networks.segmentation import SegmentationNetwork, build_network
 
-_UNETR_PATCH = 16  # fixed in MONAI's UNETR
-_UNETR_TAPS = (4, 7, 10, 12)  # blocks after which MONAI's UNETR takes its maps, the last of all
-_PUBLISHED_HEADS = {768: 12}  # embed_dim to heads of the published UNETR (arXiv:2103.10504, 4.1)
+PathLike = str | os.PathLike[str]
 
 
-def network_from_checkpoint(path: str | os.PathLike[str], **overrides: Any) -> SegmentationNetwork:
+def network_from_checkpoint(path: PathLike, **overrides: Any) -> SegmentationNetwork:
     """Build the network that a checkpoint belongs to and fill it.
 
-    Reads MONAI's UNETR, today's key layout and the older ones. Sizes come from the tensors, the
-    rest from ``config.json`` beside them (arguments as MONAI's constructor takes them, under
-    ``model_args`` or alone), from the published figures, or from ``overrides``. Tensors do not tell
-    group from affine instance normalisation: where nothing else does, it is taken for the latter.
+    Reads MONAI's UNETR, today's key layout and the older ones, and SegFormer with its decode head,
+    of transformers (on disk and in memory) and of NVlabs and mmsegmentation. Sizes come from the
+    tensors, the rest from ``config.json`` beside them (MONAI's arguments as its constructor takes
+    them, under ``model_args`` or alone), from the published figures, or from ``overrides``.
+
+    A SegFormer is one of images: ``spatial_dims=3`` inflates it, so that a volume that is constant
+    along depth gives the image's logits in every slice, and another ``in_channels`` adapts the
+    embedding (see `unetr_app.networks.inflation`).
 
     Args:
         path: A file, or a folder with ``config.json`` and ``model.safetensors``; see
             `read_checkpoint`.
         overrides: Arguments of `build_network` that win over all that was found, such as
-            ``num_heads`` and ``roi_size``.
+            ``num_heads``, ``roi_size``, ``spatial_dims`` and ``in_channels``.
 
     Returns:
         The network in evaluation mode, in float32.
@@ -45,97 +52,68 @@ def network_from_checkpoint(path: str | os.PathLike[str], **overrides: Any) -> S
             has another shape, or an argument can be found nowhere; the message names it.
     """
     state, config = read_checkpoint(path)
-    if not is_monai_unetr(state):
-        raise UnusableWeights(
-            f"the keys are of no layout that is known here; the first is {next(iter(state))!r}",
-            cure="Known are: MONAI UNETR.",
-            path=path,
-        )
-    state = unwrap_keys(state)
     require_finite(state, path)
+    if is_monai_unetr(state):
+        with _named(path, "UNETR"):
+            return _unetr(unwrap_keys(state), config, overrides)
+    if is_segformer_network(state):
+        with _named(path, "SegFormer"):
+            return _segformer(unwrap(state), config, overrides, path)
+    raise UnusableWeights(
+        f"the keys are of no layout that is known here; the first is {next(iter(state))!r}",
+        cure="Known are: MONAI UNETR, SegFormer with its decode head. Encoders alone are read by "
+        "encoder_from_checkpoint.",
+        path=path,
+    )
+
+
+def _unetr(
+    state: Mapping[str, Tensor], config: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> SegmentationNetwork:
+    arguments = dict(config.get("model_args", config))
+    network = build_network(**unetr_arguments(state, arguments, overrides))
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def _segformer(
+    state: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    path: PathLike,
+) -> SegmentationNetwork:
+    spatial_dims = overrides.get("spatial_dims", 2)
+    if spatial_dims not in (2, 3):
+        raise InvalidRequest(f"spatial_dims {spatial_dims} must be 2 or 3")
+    told = read_segformer_network(Checkpoint(state, config, overrides, spatial_dims, path))
+    network = build_network(**told.arguments)
+    filled, report = fit(network, told.source)
+    if missing := report.of("missing"):
+        raise UnusableWeights(
+            f"the file lacks {name_some(record.name for record in missing)}",
+            cure="It is not whole: get it again from its source.",
+        )
+    network.load_state_dict(filled)
+    return network.eval()
+
+
+@contextmanager
+def _named(path: PathLike, network: str) -> Iterator[None]:
+    """Errors name the file; what torch says of tensors that make no network is put into words."""
     try:
-        arguments = dict(config.get("model_args", config))
-        network = build_network(**_unetr_arguments(state, arguments, overrides))
-        network.load_state_dict(state)
+        yield
     except UnusableWeights as error:
+        if error.path is not None:
+            raise
         raise UnusableWeights(error.what, cure=error.cure, path=path) from error
     except KeyError as error:
         raise UnusableWeights(f"the tensor {error} is missing", path=path) from error
     except RuntimeError as error:  # torch lists missing, unexpected and misshapen tensors
         raise UnusableWeights(f"the tensors do not fit: {error}", path=path) from error
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, ZeroDivisionError) as error:
         raise UnusableWeights(
-            f"the shapes of the tensors, config.json or the arguments given make no UNETR: {error}",
-            cure="Compare config.json and the arguments with those of MONAI's UNETR.",
+            f"the shapes of the tensors, config.json or the arguments given make no {network}: "
+            f"{error}",
+            cure="Compare config.json and the arguments with those of the reference.",
             path=path,
         ) from error
-    return network.eval()
-
-
-def _unetr_arguments(
-    state: Mapping[str, Tensor], config: Mapping[str, Any], overrides: Mapping[str, Any]
-) -> dict[str, Any]:
-    stem = state["encoder1.layer.conv1.conv.weight"]  # (feature, C, 3, 3, 3)
-    spatial_dims = stem.ndim - 2
-    positions = next(v for k, v in state.items() if "position_embedding" in k)  # (1, N, E)
-    hidden = state["vit.blocks.0.mlp.linear1.weight"]  # (mlp, E)
-    depth = 1 + max(int(k.split(".")[2]) for k in state if k.startswith("vit.blocks."))
-    if depth != _UNETR_TAPS[-1]:
-        raise UnusableWeights(
-            f"the file holds {depth} transformer blocks; MONAI's UNETR has {_UNETR_TAPS[-1]}"
-        )
-    embed_dim = int(positions.shape[2])
-    return {
-        "encoder": "vit",
-        "decoder": "unetr",
-        "spatial_dims": spatial_dims,
-        "in_channels": int(stem.shape[1]),
-        "out_channels": int(state["out.conv.conv.weight"].shape[0]),
-        "feature_size": int(stem.shape[0]),
-        "embed_dim": embed_dim,
-        "depth": depth,
-        "taps": _UNETR_TAPS,
-        "mlp_dim": int(hidden.shape[0]),
-        "qkv_bias": "vit.blocks.0.attn.qkv.bias" in state,
-        "norm_eps": 1e-5,
-        "patch_size": _UNETR_PATCH,
-        "res_block": any(".conv3." in key for key in state),
-        "conv_block": has_conv_blocks(state),
-        "norm": _norm(state, config),
-        "num_heads": overrides.get("num_heads") or _heads(embed_dim, config),
-        "roi_size": overrides.get("roi_size") or _roi(positions, spatial_dims, config),
-    } | dict(overrides)
-
-
-def _heads(embed_dim: int, config: Mapping[str, Any]) -> int:
-    heads = config.get("num_heads", _PUBLISHED_HEADS.get(embed_dim))
-    if heads is None:
-        raise UnusableWeights(
-            f"nothing says how many attention heads share {embed_dim} channels",
-            cure="Pass num_heads=..., or put config.json beside the file.",
-        )
-    return int(heads)
-
-
-def _roi(positions: Tensor, spatial_dims: int, config: Mapping[str, Any]) -> Any:
-    if "img_size" in config:
-        return config["img_size"]
-    count = int(positions.shape[1])
-    side = round(count ** (1 / spatial_dims))
-    if side**spatial_dims != count:
-        raise UnusableWeights(
-            f"nothing says how {count} tokens lie along {spatial_dims} axes",
-            cure="Pass roi_size=(...), or put config.json beside the file.",
-        )
-    return side * _UNETR_PATCH
-
-
-def _norm(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Any:
-    if "norm_name" in config:
-        name = config["norm_name"]
-        return name if isinstance(name, str) else tuple(name)
-    if "encoder1.layer.norm1.running_mean" in state:
-        return "batch"
-    if "encoder1.layer.norm1.weight" in state:
-        return ("instance", {"affine": True})
-    return "instance"

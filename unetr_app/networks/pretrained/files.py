@@ -27,6 +27,8 @@ _CONTAINERS = (  # where training scripts keep the state dict, the likeliest fir
     "state_dict", "model_state_dict", "model_state", "model", "network", "net", "teacher",
 )  # fmt: skip
 
+_NORMALISATION = ("image_mean", "image_std")
+
 _DEEPEST = 4  # containers in containers
 
 # Many training scripts store their best score as a numpy number beside the tensors. It is rebuilt
@@ -42,23 +44,26 @@ _NUMBERS: tuple[Any, ...] = (
 def read_checkpoint(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors by name, and the configuration beside them.
 
+    transformers keeps the normalisation of images in a file of its own,
+    ``preprocessor_config.json``; its ``image_mean`` and ``image_std`` are added.
+
     Args:
         path: A ``.safetensors`` file, a ``.pt``, ``.pth`` or ``.bin`` file (read with
             ``weights_only=True``), or a folder with ``model.safetensors`` (or one of the others)
             and, optionally, ``config.json``.
 
     Returns:
-        The state dict, and what ``config.json`` says ({} where there is none).
+        The state dict, and what ``config.json`` says ({} where there is neither file).
 
     Raises:
         UnusableWeights: If there is no such file, it is damaged, or it holds more than tensors.
     """
     path = Path(path)
     if path.is_dir():
-        return _read_tensors(_weights_in(path)), _read_config(path / "config.json")
+        return _read_tensors(_weights_in(path)), _read_configs(path)
     if not path.is_file():
         raise UnusableWeights("there is no such file or folder", path=path)
-    return _read_tensors(path), _read_config(path.with_name("config.json"))
+    return _read_tensors(path), _read_configs(path.parent)
 
 
 def read_torch(path: PathLike) -> Any:
@@ -91,7 +96,8 @@ def require_finite(state: Mapping[str, Tensor], path: PathLike) -> None:
         UnusableWeights: If a tensor holds NaN or infinity; the message names it.
     """
     for name, tensor in state.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        values = tensor.float() if tensor.element_size() == 1 else tensor  # not known of 8 bits
+        if tensor.is_floating_point() and not bool(torch.isfinite(values).all()):
             raise UnusableWeights(
                 f"the tensor {name!r} holds values that are not finite",
                 cure="Take an earlier checkpoint of that training.",
@@ -131,6 +137,14 @@ def _weights_in(folder: Path) -> Path:
             "the folder holds no weights", cure=f"Looked for {', '.join(names)}.", path=folder
         )
     return found[0]
+
+
+def _read_configs(folder: Path) -> dict[str, Any]:
+    images = _read_config(folder / "preprocessor_config.json")
+    if not images.get("do_normalize", True):
+        images = {}
+    normalisation = {key: images[key] for key in _NORMALISATION if key in images}
+    return normalisation | _read_config(folder / "config.json")
 
 
 def _read_config(path: Path) -> dict[str, Any]:

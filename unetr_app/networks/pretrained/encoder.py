@@ -1,0 +1,259 @@
+"""encoder_from_checkpoint: an encoder for volumes from a published checkpoint."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from unetr_app.errors import InvalidRequest, UnusableWeights
+from unetr_app.networks.encoders import ENCODERS
+from unetr_app.networks.pretrained.agreement import require_agreement
+from unetr_app.networks.pretrained.files import read_checkpoint, require_finite
+from unetr_app.networks.pretrained.fit import fit
+from unetr_app.networks.pretrained.image_to_video import image_to_video
+from unetr_app.networks.pretrained.layouts import LAYOUTS
+from unetr_app.networks.pretrained.normalisation import (
+    can_fold,
+    fold_normalisation,
+    stated_normalisation,
+)
+from unetr_app.networks.pretrained.report import LoadReport, name_some
+from unetr_app.networks.pretrained.source import Checkpoint, Source, unwrap
+from unetr_app.networks.tuples import as_tuple
+
+PathLike = str | os.PathLike[str]
+
+MINIMUM_COVERAGE = 0.9
+
+_DEEPEST_DEFAULT = 96  # voxels along depth where nobody says how many
+_FACTS = {"image_size", "image_mean", "image_std"}  # of the checkpoint, no options of an encoder
+_SAME_NETWORK = {"segformer", "pvt"}  # one function where their sizes agree
+
+
+def encoder_from_checkpoint(
+    path: PathLike,
+    *,
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    roi_size: int | Sequence[int] | None = None,
+    **overrides: Any,
+) -> tuple[nn.Module, LoadReport]:
+    """Build the encoder that a published checkpoint belongs to, in two or three dimensions.
+
+    The layout is recognised from the tensors' names, sizes come from the tensors, and what no
+    tensor tells (such as attention heads) from ``config.json``, a table of published names, or
+    ``overrides``. Weights of images are inflated so that a volume that is constant along depth
+    gives the features of the image in every slice (see `unetr_app.networks.inflation`).
+
+    Args:
+        path: A folder with ``config.json`` and ``model.safetensors``, a ``.safetensors``, or a
+            ``.pt`` or ``.pth`` file, read without running anything in it.
+        spatial_dims: 2 or 3.
+        in_channels: Channels of the image. With as many as the checkpoint the embedding is
+            untouched; for one channel it is summed, and the normalisation that the checkpoint
+            states is folded in where that is exact (``fold_normalisation=False`` leaves it out).
+        roi_size: Input shape in voxels that positions are laid out for. Where absent that of the
+            checkpoint; along depth as many as along height, at most 96.
+        overrides: Arguments of the encoder's class, such as ``patch_size``, ``taps`` or
+            ``drop_path``; facts that nothing else tells, such as ``num_heads`` and
+            ``image_size``; ``encoder``, to build ``timesformer`` from a vision transformer;
+            ``minimum_coverage``, the share of the encoder's parameters that must be filled (0.9);
+            ``image_mean`` and ``image_std``, for the normalisation that is folded in.
+
+    Returns:
+        The encoder in evaluation mode, in float32, and what became of every tensor.
+
+    Raises:
+        InvalidRequest: If arguments contradict each other or the checkpoint.
+        UnusableWeights: If the file cannot be read, is of no known layout, does not fit, covers
+            too little, or leaves an argument open; the message names tensors or argument.
+
+    Example:
+        >>> encoder, report = encoder_from_checkpoint(
+        ...     "dinov2_vit_small_patch14", roi_size=(48, 64, 48), patch_size=8)  # doctest: +SKIP
+        >>> print(report)  # doctest: +SKIP
+    """
+    minimum = overrides.pop("minimum_coverage", MINIMUM_COVERAGE)
+    folds = overrides.pop("fold_normalisation", True)
+    wanted = overrides.pop("encoder", None)
+    checkpoint = _read(path, spatial_dims, overrides)
+    with _named(path):
+        source = _as_family(_read_source(checkpoint), wanted)
+        arguments = _arguments(source, overrides, spatial_dims, roi_size)
+        encoder = ENCODERS[source.encoder](in_channels, **arguments)  # pyright: ignore[reportCallIssue]
+        source, note = _with_normalisation(source, checkpoint, encoder, folds=folds)
+        report = _fill(encoder, source, checkpoint, minimum, note)
+    return encoder.eval(), report
+
+
+def load_pretrained(encoder: nn.Module, path: PathLike, **overrides: Any) -> LoadReport:
+    """Fill an encoder that is there already from a published checkpoint of its family.
+
+    Args:
+        encoder: Of a class in `ENCODERS`; changed in place, its mode left as it is.
+        path: As in `encoder_from_checkpoint`.
+        overrides: As there: facts that nothing else tells, and options in which the encoder is
+            meant to differ from the checkpoint, said as they are in the encoder.
+
+    Returns:
+        What became of every tensor.
+
+    Raises:
+        InvalidRequest: If the encoder is of no known class, or an override is unknown.
+        UnusableWeights: As `encoder_from_checkpoint`; and if the file is of another family, or the
+            encoder was built with another ``num_heads``, ``norm_eps`` or the like, which no tensor
+            shows.
+    """
+    minimum = overrides.pop("minimum_coverage", MINIMUM_COVERAGE)
+    folds = overrides.pop("fold_normalisation", True)
+    family = next((name for name, kind in ENCODERS.items() if type(encoder) is kind), None)
+    if family is None:
+        raise InvalidRequest(
+            f"{type(encoder).__name__} is no encoder of ours",
+            cure=f"Encoders are: {', '.join(sorted(ENCODERS))}.",
+        )
+    spatial_dims = len(encoder.strides[0])  # pyright: ignore[reportArgumentType, reportIndexIssue]
+    checkpoint = _read(path, spatial_dims, overrides)
+    with _named(path):
+        source = _as_family(_read_source(checkpoint), family)
+        arguments = _arguments(source, overrides, spatial_dims, None)
+        require_agreement(encoder, lambda: ENCODERS[family](source.in_channels, **arguments))  # pyright: ignore[reportCallIssue]
+        source, note = _with_normalisation(source, checkpoint, encoder, folds=folds)
+        return _fill(encoder, source, checkpoint, minimum, note)
+
+
+@contextmanager
+def _named(path: PathLike) -> Iterator[None]:
+    """Errors name the file; what torch says of shapes that make no network is put into words."""
+    try:
+        yield
+    except UnusableWeights as error:
+        if error.path is not None:
+            raise
+        raise UnusableWeights(error.what, cure=error.cure, path=path) from error
+    except KeyError as error:
+        raise UnusableWeights(
+            f"the tensor {error} is missing",
+            cure="The file is not whole, or of a variant that is not known here.",
+            path=path,
+        ) from error
+    except (RuntimeError, ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+        raise UnusableWeights(
+            f"tensors, config.json and arguments make no encoder: {error}",
+            cure="Compare config.json and the arguments with those of the checkpoint.",
+            path=path,
+        ) from error
+
+
+def _read(path: PathLike, spatial_dims: int, given: Mapping[str, Any]) -> Checkpoint:
+    if spatial_dims not in (2, 3):
+        raise InvalidRequest(f"spatial_dims {spatial_dims} must be 2 or 3")
+    state, config = read_checkpoint(path)
+    require_finite(state, path)
+    return Checkpoint(unwrap(state), config, given, spatial_dims, path)
+
+
+def _read_source(checkpoint: Checkpoint) -> Source:
+    names = checkpoint.state.keys()
+    layout = next((layout for layout in LAYOUTS if layout.recognises(names)), None)
+    if layout is None:
+        raise UnusableWeights(
+            f"the tensors' names are of no layout that is known here: {name_some(names, 3)}",
+            cure=f"Known are: {', '.join(layout.NAME for layout in LAYOUTS)}.",
+        )
+    source = layout.read(checkpoint)
+    if source.spatial_dims > checkpoint.spatial_dims:
+        raise InvalidRequest(
+            f"{source.layout} is volumetric; spatial_dims {checkpoint.spatial_dims} was asked for",
+            cure="Leave spatial_dims at 3.",
+        )
+    return source
+
+
+def _as_family(source: Source, wanted: str | None) -> Source:
+    """The source for the encoder that was asked for, where its weights serve that one too."""
+    if wanted is None or wanted == source.encoder:
+        return source
+    if wanted == "timesformer" and source.encoder == "vit" and source.spatial_dims == 2:
+        return image_to_video(source)
+    if {wanted, source.encoder} <= _SAME_NETWORK:
+        return replace(source, encoder=wanted)
+    raise UnusableWeights(
+        f"the file holds {source.encoder} ({source.layout}); {wanted} was asked for",
+        cure=f"Build {source.encoder}, or take a checkpoint of {wanted}.",
+    )
+
+
+def _arguments(
+    source: Source,
+    overrides: Mapping[str, Any],
+    spatial_dims: int,
+    roi_size: int | Sequence[int] | None,
+) -> dict[str, Any]:
+    parameters = inspect.signature(ENCODERS[source.encoder].__init__).parameters.values()
+    options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"spatial_dims"}
+    unknown = sorted(overrides.keys() - options - _FACTS)
+    if unknown:
+        raise InvalidRequest(
+            f"{source.encoder} has no option {', '.join(unknown)}",
+            cure=f"Options are: {', '.join(sorted(options | _FACTS))}.",
+        )
+    chosen = {name: value for name, value in overrides.items() if name in options}
+    arguments = {**source.options, **chosen, "spatial_dims": spatial_dims}
+    if roi_size is None:
+        arguments["roi_size"] = _default_roi(source, arguments, spatial_dims)
+    else:
+        arguments["roi_size"] = as_tuple(roi_size, spatial_dims, "roi_size")
+    return arguments
+
+
+def _default_roi(
+    source: Source, arguments: Mapping[str, Any], spatial_dims: int
+) -> tuple[int, ...]:
+    """The checkpoint's image size; whole patches, and along depth as many as along height."""
+    patch = as_tuple(arguments.get("patch_size", source.multiple), spatial_dims, "patch_size")
+    size = source.image_size or (_DEEPEST_DEFAULT,) * spatial_dims
+    if len(size) < spatial_dims:
+        size = (min(size[0], _DEEPEST_DEFAULT), *size)
+    return tuple(n // p * p or n for n, p in zip(size, patch, strict=True))
+
+
+def _with_normalisation(
+    source: Source, checkpoint: Checkpoint, encoder: nn.Module, *, folds: bool
+) -> tuple[Source, str]:
+    """The source with the normalisation of its images folded in where that is exact."""
+    stated = stated_normalisation(checkpoint)
+    stem: Any = encoder.get_submodule(source.stem.rpartition(".")[0])
+    channels = int(encoder.state_dict()[source.stem].shape[1])
+    if stated is None or channels == source.in_channels:
+        return source, ""
+    if folds and channels == 1 and can_fold(stem, source):
+        return fold_normalisation(source, stated), (
+            "Input: grey, 0 to 1; the checkpoint's normalisation is folded into the embedding."
+        )
+    return source, (
+        f"Input: normalised as the checkpoint's images were, mean {stated[0]} and standard "
+        f"deviation {stated[1]} a channel where 0 to 1 is black to white."
+    )
+
+
+def _fill(
+    encoder: nn.Module, source: Source, checkpoint: Checkpoint, minimum: float, note: str
+) -> LoadReport:
+    state, report = fit(encoder, source, checkpoint.state)
+    report = replace(report, input_note=note)
+    if report.coverage < minimum:
+        missing = [record.name for record in report.of("missing")]
+        raise UnusableWeights(
+            f"the file fills {report.coverage:.1%} of {source.encoder}, less than {minimum:.0%}; "
+            f"missing: {name_some(missing)}",
+            cure="It is not whole or of another network; minimum_coverage=... accepts less.",
+        )
+    encoder.load_state_dict(state)
+    return report

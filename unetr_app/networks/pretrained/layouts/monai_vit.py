@@ -1,0 +1,122 @@
+"""MONAI's vision transformer, alone or as the encoder of its UNETR."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unetr_app.errors import UnusableWeights
+from unetr_app.networks.pretrained.depth import stated_depth
+from unetr_app.networks.pretrained.source import Checkpoint, Source, count_blocks, rename
+
+NAME = "MONAI ViT"
+FILLS = ("vit",)
+
+_EMBED = re.compile(r"patch_embedding\.patch_embeddings?(?:\.\d+|\.proj)?\.weight")
+_POSITIONS = re.compile(r"patch_embedding\.position_embeddings?")
+_BLOCK = r"blocks\.(\d+)\."
+_RENAMES = (
+    (r"patch_embedding\.patch_embeddings?(?:\.\d+|\.proj)?\.(weight|bias)", r"embed.\1"),
+    (r"patch_embedding\.position_embeddings?", "positions"),
+    (r"cls_token", "prefix_tokens"),
+    (_BLOCK + r"(norm[12])\.(weight|bias)", r"blocks.\1.\2.\3"),
+    (_BLOCK + r"attn\.qkv\.(weight|bias)", r"blocks.\1.attention.qkv.\2"),
+    (_BLOCK + r"attn\.out_proj\.(weight|bias)", r"blocks.\1.attention.project.\2"),
+    (_BLOCK + r"mlp\.linear1\.(weight|bias)", r"blocks.\1.feed_forward.expand.\2"),
+    (_BLOCK + r"mlp\.linear2\.(weight|bias)", r"blocks.\1.feed_forward.contract.\2"),
+    (r"norm\.(weight|bias)", r"norm.\1"),
+)
+_SKIPS = (
+    (r"classification_head", "classification head"),
+    (_BLOCK + r"(norm_cross_attn|cross_attn)\.", "never read by the forward pass"),
+    (r"patch_embedding\.cls_token", "never read by the forward pass"),
+    (r"(encoder\d|decoder\d|out)\.", "decoder of UNETR"),
+)
+_PUBLISHED_HEADS = {768: 12}  # MONAI's default, and UNETR's (arXiv:2103.10504, section 4.1)
+_UNETR_TAPS = [4, 7, 10, 12]  # blocks after which UNETR takes its maps, the last of all
+_UNETR_DEPTH, _UNETR_PATCH = 12, 16  # no arguments of MONAI's UNETR
+
+
+def recognises(keys: Collection[str]) -> bool:
+    """Are these the names of MONAI's vision transformer, perhaps inside its UNETR?"""
+    bare = [_bare(key) for key in keys]
+    return any(_POSITIONS.fullmatch(key) for key in bare) and any(
+        re.match(_BLOCK + r"mlp\.linear1\.", key) for key in bare
+    )
+
+
+def read(checkpoint: Checkpoint) -> Source:
+    """The checkpoint in our words: encoder ``vit``, weights of volumes or of images."""
+    state = {_bare(key): tensor for key, tensor in checkpoint.state.items()}
+    renamed = rename(state, _RENAMES, _SKIPS)
+    tensors = dict(renamed.tensors)
+    embed, patch = _embedding(checkpoint, tensors["embed.weight"])
+    tensors["embed.weight"] = embed
+    positions = tensors["positions"]  # (1, N, E)
+    grid = checkpoint.grid(int(positions.shape[1]), patch)
+    tensors["positions"] = positions.transpose(1, 2).reshape(1, -1, *grid)
+    options = _options(checkpoint, tensors, patch)
+    if _is_unetr(checkpoint) and options["depth"] == _UNETR_DEPTH:
+        options["taps"] = _UNETR_TAPS
+    return Source(
+        layout=NAME,
+        encoder="vit",
+        spatial_dims=len(patch),
+        in_channels=int(embed.shape[1]),
+        options=options,
+        tensors=tensors,
+        origins=renamed.origins,
+        skipped=renamed.skipped,
+        image_size=tuple(n * p for n, p in zip(grid, patch, strict=True)),
+    )
+
+
+def _is_unetr(checkpoint: Checkpoint) -> bool:
+    return any(re.match(r".*decoder5\.", key) for key in checkpoint.state)
+
+
+def _bare(key: str) -> str:
+    return re.sub(r"^(?:(?:model|network|net)\.)?(?:vit\.)?", "", key)
+
+
+def _options(
+    checkpoint: Checkpoint, tensors: Mapping[str, Tensor], patch: tuple[int, ...]
+) -> dict[str, Any]:
+    width = int(tensors["embed.weight"].shape[0])
+    found = count_blocks(tensors, _BLOCK, checkpoint.path)
+    usual = _UNETR_DEPTH if _is_unetr(checkpoint) else None
+    return {
+        "patch_size": checkpoint.per_axis(patch),
+        "embed_dim": width,
+        "depth": stated_depth(checkpoint, found, "num_layers", published=usual),
+        "num_heads": int(checkpoint.fact("num_heads", published=_PUBLISHED_HEADS.get(width))),
+        "mlp_dim": int(tensors["blocks.0.feed_forward.expand.weight"].shape[0]),
+        "class_token": "prefix_tokens" in tensors,
+        "balance_depth": len(patch) == 2,  # a class token that learned from volumes knows depth
+        "qkv_bias": "blocks.0.attention.qkv.bias" in tensors,
+        "norm_eps": 1e-5,
+    }
+
+
+def _embedding(checkpoint: Checkpoint, weight: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    """The embedding as a convolution (E, C, patch...), and the patch."""
+    if weight.ndim > 2:
+        return weight, tuple(int(n) for n in weight.shape[2:])
+    # A linear layer over flattened patches, ordered height, width, depth, channel.
+    said = checkpoint.arguments.get("patch_size")  # what the caller gives is that of the encoder
+    if said is None:
+        said = _UNETR_PATCH if _is_unetr(checkpoint) else checkpoint.fact("patch_size")
+    axes = int(checkpoint.arguments.get("spatial_dims", checkpoint.spatial_dims))
+    patch = (said,) * axes if isinstance(said, int) else tuple(int(n) for n in said)
+    if weight.shape[1] % math.prod(patch):
+        raise UnusableWeights(
+            f"{weight.shape[1]} numbers a patch are no channels of {patch} voxels",
+            cure="Pass patch_size=..., that of the checkpoint.",
+        )
+    kernel = weight.reshape(len(weight), *patch, -1)
+    return torch.movedim(kernel, -1, 1).contiguous(), patch
