@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from unetr_app.geometry import Geometry
 from unetr_app.labels import LabelSet
-from unetr_app.planes import intensity_window, looks_like_ct, views
+from unetr_app.planes import intensity_window, looks_like_ct, views, views_at
 from unetr_app.volume import Segmentation, Volume
 
 SHAPE = (20, 26, 14)  # R, A, S
@@ -141,3 +141,26 @@ def test_other_volumes_are_shown_without_their_outliers():
     assert high == pytest.approx(99.5, abs=0.1)
     flat_low, flat_high = intensity_window(Volume(np.full((1, *SHAPE), 7.0), GRID))
     assert flat_low < 7.0 < flat_high
+
+
+@pytest.mark.parametrize("codes", ORIENTATIONS)
+def test_planes_at_a_voxel_are_those_of_its_label(codes):
+    volume, segmentation = marked((4, 17, 9))
+    turned = volume.reorient(codes)
+    index = np.argwhere(turned.data[0])[0]
+    by_label = views(turned, [segmentation.reorient(codes)])
+    for at, labelled in zip(views_at(turned, index), by_label, strict=True):
+        assert at.plane == labelled.plane
+        assert at.position == labelled.position
+        assert at.image.max() == 1.0
+        assert not at.is_cropped
+        assert not any(at.masks)
+        assert at.size_mm == pytest.approx(
+            [n * s for n, s in zip(at.image.shape[::-1], _spacing(at.plane.axis), strict=True)]
+        )
+
+
+def _spacing(axis):
+    """Across and down, of the plane that is cut along an axis."""
+    down, across = (n for n in (2, 1, 0) if n != axis)
+    return GRID.spacing[across], GRID.spacing[down]

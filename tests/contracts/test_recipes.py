@@ -79,7 +79,7 @@ def apply(edit: str, code: str, root: Path) -> None:
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def test_an_encoder_is_a_file_and_a_row(blocks, clone):
+def test_an_encoder_is_a_file_and_two_rows(blocks, clone):
     folder = clone / "unetr_app" / "networks" / "encoders"
     (folder / "pyramid.py").write_text(blocks["encoder file"], encoding="utf-8")
     table = folder / "__init__.py"
@@ -89,6 +89,8 @@ def test_an_encoder_is_a_file_and_a_row(blocks, clone):
     text = re.sub(r"^(ENCODERS.*\{\n)", r"\g<1>" + row, text, flags=re.MULTILINE)
     imports = "from unetr_app.networks.encoders.pyramid import Pyramid\n"
     table.write_text(text.replace("\nENCODERS", f"\n{imports}\nENCODERS", 1), encoding="utf-8")
+    (family,) = (title for title in blocks if title.startswith("encoder insert "))
+    apply(family, blocks[family], clone)
     run([sys.executable, "-c", blocks["encoder use"]], clone)
 
 

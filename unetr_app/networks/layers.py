@@ -134,3 +134,11 @@ class LayerScale(nn.Module):
     def forward(self, branch: Tensor) -> Tensor:
         """(B, N, C) to (B, N, C)."""
         return branch * self.gamma
+
+
+def initialise_linear(module: nn.Module) -> None:
+    """Linear layers as vision transformers begin: small weights, no bias; for `Module.apply`."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from unetr_app.networks.inflation import resize_positions
 from unetr_app.networks.layers import DropPath, FeedForward, LayerScale, SwiGlu
 from unetr_app.networks.patches import token_grid
+from unetr_app.networks.recomputing import recompute
 from unetr_app.networks.taps import checked_taps
 from unetr_app.networks.tuples import as_tuple
 
@@ -147,7 +147,7 @@ class MixerBlock(nn.Module):
         """(B, N, C) to (B, N, C)."""
         # TorchScript leaves this branch out only where the question stands in the condition itself.
         if not torch.jit.is_scripting() and self.recompute and self.training:  # pyright: ignore
-            return checkpoint(self._branches, tokens, use_reentrant=False)  # pyright: ignore[reportReturnType]
+            return recompute(self, self._branches, tokens)
         return self._branches(tokens)
 
     def _branches(self, tokens: Tensor) -> Tensor:

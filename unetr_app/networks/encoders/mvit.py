@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from unetr_app.errors import InvalidRequest
 from unetr_app.networks.inflation import resize_positions
+from unetr_app.networks.layers import initialise_linear
 from unetr_app.networks.multiscale_block import (
     AttentionOptions,
     BlockPlan,
@@ -171,7 +172,7 @@ class MultiscaleVisionTransformer(nn.Module):
             for n, plan in enumerate(plans)
         )  # fmt: skip
         self.norm = nn.LayerNorm(self.channels[-1], eps=norm_eps)
-        self.apply(_initialise)
+        self.apply(initialise_linear)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, C, D, H, W) or (B, C, H, W) to one (B, channels, grid...) map a stage."""
@@ -263,10 +264,3 @@ def _times(one: Sizes, other: Sizes) -> Sizes:
 
 def _parameter(*shape: int) -> nn.Parameter:
     return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

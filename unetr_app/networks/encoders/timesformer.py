@@ -19,44 +19,18 @@ from torch.nn import functional
 
 from unetr_app.errors import InvalidRequest
 from unetr_app.networks.inflation import resize_positions
-from unetr_app.networks.layers import DropPath, FeedForward, LayerScale, SelfAttention, SwiGlu
+from unetr_app.networks.layers import SelfAttention, initialise_linear
 from unetr_app.networks.patches import require_whole_patches, token_grid
 from unetr_app.networks.recomputing import recompute
 from unetr_app.networks.taps import checked_taps
+from unetr_app.networks.transformer_block import BlockLayers
 from unetr_app.networks.tuples import as_tuple
 
 ATTENTIONS = ("divided", "joint", "space")
 
 
-class SpaceBlock(nn.Module):
-    """Attention within each slice and a feed-forward, with residual branches.
-
-    Args:
-        width: Channels C of a token.
-        num_heads: Attention heads.
-        hidden: Channels inside the feed-forward.
-        qkv_bias: Do queries, keys and values have a bias?
-        gated: A feed-forward with a gate (SwiGLU) instead of GELU?
-        drop_path: Chance to drop a branch in training.
-        layer_scale: Starting factor of these two branches; None for no factor.
-        norm_eps: Epsilon of the layer norms.
-        recompute: Compute again in the backward pass instead of keeping activations.
-    """
-
-    def __init__(
-        self, width: int, num_heads: int, hidden: int, *, qkv_bias: bool, drop_path: float,
-        layer_scale: float | None, norm_eps: float, gated: bool = False, recompute: bool = False,
-    ):  # fmt: skip
-        super().__init__()
-        self.recompute = recompute
-        scale = nn.Identity if layer_scale is None else lambda: LayerScale(width, layer_scale)
-        self.norm1 = nn.LayerNorm(width, eps=norm_eps)
-        self.attention = SelfAttention(width, num_heads, qkv_bias=qkv_bias)
-        self.scale1 = scale()
-        self.norm2 = nn.LayerNorm(width, eps=norm_eps)
-        self.feed_forward = SwiGlu(width, hidden) if gated else FeedForward(width, hidden)
-        self.scale2 = scale()
-        self.drop_path = DropPath(drop_path)
+class SpaceBlock(BlockLayers):
+    """Attention within each slice and a feed-forward, with residual branches."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, D, P + N, C) to the same: D slices of P prefix tokens and N patches."""
@@ -88,7 +62,7 @@ class SpaceTimeBlock(SpaceBlock):
         hidden: Channels inside the feed-forward.
         prefixes: Prefix tokens P.
         shared_prefix: Average the prefix tokens over the slices? Otherwise each keeps its own.
-        options: The further arguments of `SpaceBlock`.
+        options: The further arguments of `BlockLayers`.
     """
 
     def __init__(
@@ -279,7 +253,7 @@ class TimeSformer(nn.Module):
 
     def _initialise(self) -> None:
         """As the reference: attention over depth begins as nothing."""
-        self.apply(_initialise_linear)
+        self.apply(initialise_linear)
         nn.init.trunc_normal_(self.positions, std=0.02)
         if self.prefix_tokens is not None:
             nn.init.trunc_normal_(self.prefix_tokens, std=0.02)
@@ -293,10 +267,3 @@ def _resize_depth(positions: Tensor, slices: int) -> Tensor:
     if positions.shape[2] == slices:
         return positions
     return functional.interpolate(positions, [slices], mode="linear", align_corners=False)
-
-
-def _initialise_linear(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from unetr_app.errors import InvalidRequest
 from unetr_app.networks.inflation import resize_positions
-from unetr_app.networks.layers import DropPath, FeedForward, LayerScale, SelfAttention, SwiGlu
+from unetr_app.networks.layers import initialise_linear
 from unetr_app.networks.patches import require_whole_patches, token_grid
 from unetr_app.networks.pooling import AttentionPool, AveragePool
 from unetr_app.networks.positions import axial_rotation, sinusoidal_positions
-from unetr_app.networks.recomputing import recompute
 from unetr_app.networks.taps import checked_taps
+from unetr_app.networks.transformer_block import TransformerBlock
 from unetr_app.networks.tuples import as_tuple
 
 Positions = Literal["learned", "sinusoidal", "rotary", "none"]
@@ -30,55 +30,6 @@ Pool = Literal["average", "attention", "token"]
 
 _POSITIONS = ("learned", "sinusoidal", "rotary", "none")
 _POOLS = ("average", "attention", "token")
-
-
-class TransformerBlock(nn.Module):
-    """Pre-norm attention and feed-forward with residual branches (arXiv:2010.11929, eq. 2, 3).
-
-    Args:
-        width: Channels C of a token.
-        num_heads: Attention heads.
-        hidden: Channels inside the feed-forward.
-        qkv_bias: Do queries, keys and values have a bias?
-        gated: A feed-forward with a gate (SwiGLU) instead of GELU?
-        activation: Of a feed-forward without a gate; see `FeedForward`.
-        drop_path: Chance to drop a branch in training.
-        layer_scale: Starting factor of each branch; None for no factor.
-        norm_eps: Epsilon of the layer norms.
-        recompute: Compute again in the backward pass instead of keeping activations.
-    """
-
-    def __init__(
-        self, width: int, num_heads: int, hidden: int, *, qkv_bias: bool, drop_path: float,
-        layer_scale: float | None, norm_eps: float, gated: bool = False, activation: str = "gelu",
-        recompute: bool = False,
-    ):  # fmt: skip
-        super().__init__()
-        self.recompute = recompute
-        scale = nn.Identity if layer_scale is None else lambda: LayerScale(width, layer_scale)
-        self.norm1 = nn.LayerNorm(width, eps=norm_eps)
-        self.attention = SelfAttention(width, num_heads, qkv_bias=qkv_bias)
-        self.scale1 = scale()
-        self.norm2 = nn.LayerNorm(width, eps=norm_eps)
-        self.feed_forward = (
-            SwiGlu(width, hidden) if gated else FeedForward(width, hidden, activation=activation)
-        )
-        self.scale2 = scale()
-        self.drop_path = DropPath(drop_path)
-
-    def forward(
-        self, tokens: Tensor, bias: Tensor | None = None, rotation: Tensor | None = None
-    ) -> Tensor:
-        """(B, N, C) to (B, N, C); ``bias`` and ``rotation`` as in `SelfAttention`."""
-        # TorchScript leaves this branch out only where the question stands in the condition itself.
-        if not torch.jit.is_scripting() and self.recompute and self.training:  # pyright: ignore
-            return recompute(self, self._branches, tokens, bias, rotation)
-        return self._branches(tokens, bias, rotation)
-
-    def _branches(self, tokens: Tensor, bias: Tensor | None, rotation: Tensor | None) -> Tensor:
-        mixed = self.attention(self.norm1(tokens), bias, rotation)
-        tokens = tokens + self.drop_path(self.scale1(mixed))
-        return tokens + self.drop_path(self.scale2(self.feed_forward(self.norm2(tokens))))
 
 
 class VisionTransformer(nn.Module):
@@ -173,7 +124,7 @@ class VisionTransformer(nn.Module):
             for n in range(depth)
         )  # fmt: skip
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps) if final_norm else nn.Identity()
-        self.apply(_initialise)
+        self.apply(initialise_linear)
         self.pool = None if pool is None else _checked_name(pool, _POOLS, "pool")
         if pool == "token" and not class_token:
             raise InvalidRequest("pool 'token' needs class_token=True")
@@ -268,10 +219,3 @@ def _head_width(embed_dim: int, num_heads: int, spatial_dims: int, positions: st
             cure="Choose fewer num_heads or a larger embed_dim.",
         )
     return width
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

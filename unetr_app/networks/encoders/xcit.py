@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unetr_app.errors import InvalidRequest
-from unetr_app.networks.layers import DropPath, FeedForward, LayerScale
+from unetr_app.networks.layers import DropPath, FeedForward, LayerScale, initialise_linear
 from unetr_app.networks.patches import require_whole_patches, token_grid
 from unetr_app.networks.recomputing import recompute
 from unetr_app.networks.taps import checked_taps
@@ -279,7 +279,7 @@ class XCiT(nn.Module):
             )
             for n in range(depth)
         )  # fmt: skip
-        self.apply(_initialise)
+        self.apply(initialise_linear)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, C, D, H, W) or (B, C, H, W) to one (B, embed_dim, grid...) map a tap."""
@@ -320,10 +320,3 @@ def _checked_stem_layers(layers: int | None, patch: tuple[int, ...], width: int)
 def _layers(spatial_dims: int) -> tuple[Any, Any]:
     """Convolution and batch norm for as many axes."""
     return (nn.Conv3d, nn.BatchNorm3d) if spatial_dims == 3 else (nn.Conv2d, nn.BatchNorm2d)
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -110,6 +110,32 @@ class Checkpoint:
                 return said[name]
         return default if published is None else published
 
+    def require_stated(
+        self, what: str, found: int, argument: str, *names: str, usual: int | None = None
+    ) -> None:
+        """Refuse a file that lacks what its configuration says it has.
+
+        Args:
+            what: Words for what is counted.
+            found: How many the file holds.
+            argument: Our name; nothing is compared where the caller passes it.
+            names: The reference's names in its configuration; a truth counts as 1.
+            usual: What the reference takes where its configuration says nothing, if that is known.
+
+        Raises:
+            UnusableWeights: If the configuration says another number.
+        """
+        if self.given.get(argument) is not None:
+            return
+        silent = found if usual is None else usual
+        said = next((self.arguments[n] for n in names if self.arguments.get(n) is not None), silent)
+        if int(said) != found:
+            raise UnusableWeights(
+                f"the file holds {found} {what}, and {int(said)} belong to this network",
+                cure="Get the file again from its source.",
+                path=self.path,
+            )
+
     def published(self, table: Mapping[str, Any]) -> Any:
         """The row of a table of published names that this checkpoint bears, None without one.
 

@@ -125,8 +125,11 @@ def _options(
         "num_heads", "num_attention_heads", published=row.heads if row else None
     )
     found = count_blocks(state, _L, checkpoint.path)
-    dinov2 = "blocks.0.scale1.gamma" in tensors
-    registers = state.get("embeddings.register_tokens")
+    dinov2 = any(".scale" in name for name in tensors)
+    registers = sum(int(state[name].shape[1]) for name in _TOKENS[2:] if name in state)
+    checkpoint.require_stated(
+        "register tokens", registers, "register_tokens", "num_register_tokens"
+    )
     distillation = "embeddings.distillation_token" in state
     return {
         "patch_size": checkpoint.per_axis(tuple(int(n) for n in embed.shape[2:])),
@@ -139,13 +142,12 @@ def _options(
         "gated": gated,
         "activation": "gelu" if gated else _activation(checkpoint),
         "class_token": "embeddings.cls_token" in state,
-        "register_tokens": (0 if registers is None else int(registers.shape[1])) + distillation,
-        "qkv_bias": "blocks.0.attention.qkv.bias" in tensors,
+        "register_tokens": registers + distillation,
+        "qkv_bias": any(name.endswith(".qkv.bias") for name in tensors),
         "layer_scale": float(checkpoint.fact_or(1.0, "layerscale_value")) if dinov2 else None,
         "norm_eps": float(
             checkpoint.fact_or(1e-6 if dinov2 else 1e-12, "norm_eps", "layer_norm_eps")
         ),
-        "final_norm": "norm.weight" in tensors,
     }
 
 

@@ -89,6 +89,8 @@ def _options(
 ) -> dict[str, Any]:
     width = int(tensors["embed.weight"].shape[0])
     found = count_blocks(tensors, _BLOCK, checkpoint.path)
+    tokens = int("prefix_tokens" in tensors)
+    checkpoint.require_stated("class tokens", tokens, "class_token", "classification")
     usual = _UNETR_DEPTH if _is_unetr(checkpoint) else None
     return {
         "patch_size": checkpoint.per_axis(patch),
@@ -96,9 +98,9 @@ def _options(
         "depth": stated_depth(checkpoint, found, "num_layers", published=usual),
         "num_heads": int(checkpoint.fact("num_heads", published=_PUBLISHED_HEADS.get(width))),
         "mlp_dim": int(tensors["blocks.0.feed_forward.expand.weight"].shape[0]),
-        "class_token": "prefix_tokens" in tensors,
+        "class_token": bool(tokens),
         "balance_depth": len(patch) == 2,  # a class token that learned from volumes knows depth
-        "qkv_bias": "blocks.0.attention.qkv.bias" in tensors,
+        "qkv_bias": any(name.endswith(".qkv.bias") for name in tensors),
         "norm_eps": 1e-5,
     }
 

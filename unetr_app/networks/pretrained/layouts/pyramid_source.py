@@ -123,7 +123,7 @@ def _options(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> dict[str,
         ),
         "sr_ratios": None if linear else _ratios(checkpoint, tensors, count),
         "linear": linear,
-        "qkv_bias": "stages.0.blocks.0.attention.query.bias" in tensors,
+        "qkv_bias": any(name.endswith(".query.bias") for name in tensors),
     }  # fmt: skip
 
 
@@ -157,8 +157,10 @@ def _ratios(
     checkpoint: Checkpoint, tensors: Mapping[str, Tensor], count: int
 ) -> tuple[int | tuple[int, ...], ...]:
     """The kernel of each stage's reduction; 1 for a stage without one."""
-    weights = [
-        tensors.get(f"stages.{n}.blocks.0.attention.reduction.convolution.weight")
-        for n in range(count)
-    ]
-    return tuple(1 if w is None else checkpoint.per_axis(w.shape[2:]) for w in weights)
+    ratios: list[int | tuple[int, ...]] = []
+    for n in range(count):
+        reduction = f"stages.{n}.blocks.0.attention.reduction."
+        has_one = any(name.startswith(reduction) for name in tensors)
+        kernel = tensors[f"{reduction}convolution.weight"].shape[2:] if has_one else None
+        ratios.append(1 if kernel is None else checkpoint.per_axis(kernel))
+    return tuple(ratios)

@@ -86,7 +86,7 @@ def _options(
         "mlp_dim": int(tensors["blocks.0.feed_forward.expand.weight"].shape[0]),
         "attention": _attention(checkpoint, tensors),
         "class_token": True,
-        "qkv_bias": "blocks.0.attention.qkv.bias" in tensors,
+        "qkv_bias": any(name.endswith(".qkv.bias") for name in tensors),
         "norm_eps": float(checkpoint.fact_or(1e-6, "norm_eps", "layer_norm_eps")),
     }
 

@@ -100,8 +100,8 @@ def _options(
     found = count_blocks(checkpoint.state, _BLOCK, checkpoint.path)
     expand = tensors["blocks.0.feed_forward.expand.weight"]
     contract = tensors["blocks.0.feed_forward.contract.weight"]
-    registers = [checkpoint.state[n] for n in _PREFIXES[1:] if n in checkpoint.state]
-    scaled = "blocks.0.scale1.gamma" in tensors
+    registers = _count_registers(checkpoint)
+    scaled = any(".scale" in name for name in tensors)
     gated = expand.shape[0] == 2 * contract.shape[1]
     return {
         "patch_size": checkpoint.per_axis(patch),
@@ -112,11 +112,11 @@ def _options(
         "gated": gated,
         "activation": "gelu" if gated else _activation(checkpoint, row),
         "class_token": "cls_token" in checkpoint.state,
-        "register_tokens": sum(int(token.shape[1]) for token in registers),
-        "qkv_bias": "blocks.0.attention.qkv.bias" in tensors,
+        "register_tokens": registers,
+        "qkv_bias": any(name.endswith(".qkv.bias") for name in tensors),
         "layer_scale": float(said.get("init_values") or 1e-5) if scaled else None,
         "norm_eps": float(checkpoint.fact_or(1e-6, "norm_eps")),
-        "final_norm": "norm.weight" in tensors,
+        "final_norm": _has_final_norm(checkpoint),
     }
 
 
@@ -131,6 +131,27 @@ def _require_plain(checkpoint: Checkpoint) -> None:
         raise UnusableWeights("its norms have no bias; vit's are layer norms")
     if checkpoint.published({"_rpn_": True}):
         raise UnusableWeights("it norms after each branch (residual post-norm), vit before it")
+
+
+def _has_final_norm(checkpoint: Checkpoint) -> bool:
+    """Is the last map normed? Not where timm norms after pooling, or was told to norm nothing."""
+    if {"norm.weight", "norm.bias"} & checkpoint.state.keys():
+        return True
+    if {"fc_norm.weight", "fc_norm.bias"} & checkpoint.state.keys():
+        return False
+    usual = True if "model_args" in checkpoint.config else None
+    return bool(checkpoint.fact("final_norm", published=usual))
+
+
+def _count_registers(checkpoint: Checkpoint) -> int:
+    """Register tokens, the distillation token among them; all prefix tokens must be there."""
+    counts = {n: int(checkpoint.state[n].shape[1]) for n in _PREFIXES if n in checkpoint.state}
+    registers = counts.get("reg_token", 0) + counts.get("register_tokens", 0)
+    checkpoint.require_stated("register tokens", registers, "register_tokens", "reg_tokens")
+    usual = 1 if "model_args" in checkpoint.config else None
+    tokens = counts.get("cls_token", 0)
+    checkpoint.require_stated("class tokens", tokens, "class_token", "class_token", usual=usual)
+    return registers + counts.get("dist_token", 0)
 
 
 def _activation(checkpoint: Checkpoint, row: PublishedVit | None) -> str:
