@@ -51,23 +51,32 @@ _THIN_MVIT = (
     {"patch_stride": (2, 4, 4), "stride_q": [1, (1, 2, 2), (2, 2, 2), (1, 2, 2)]}, 4
 )  # fmt: skip
 _TWO_HEADS = {"num_heads": 2}
+_PYRAMID_HEADS = {"num_heads": (1, 2, 4, 6)}
 
 FIXTURES: dict[str, EncoderFixture] = {
     "hf_dinov2": EncoderFixture(
         "vit", ["", "", "", "final"], 7, _TAPS, ({"patch_size": (3, 7, 7)}, 3), unsaid=_TWO_HEADS
     ),
-    "hf_segformer": EncoderFixture("segformer", _STAGES, 32, {}, _THIN_PYRAMID),
+    "hf_segformer": EncoderFixture(
+        "segformer", _STAGES, 32, {}, _THIN_PYRAMID, unsaid=_PYRAMID_HEADS
+    ),
     "hf_timesformer": EncoderFixture(
         "timesformer", ["tokens"], 1, {"taps": [4]}, volumetric=True, unsaid=_TWO_HEADS
     ),
     "hf_vit": EncoderFixture(
         "vit", ["", "", "", "final"], 8, _TAPS, _THIN_PATCH, unsaid=_TWO_HEADS
     ),
-    "monai_unetr": EncoderFixture("vit", ["", "", "", ""], 16, volumetric=True),
+    "monai_unetr": EncoderFixture(
+        "vit", ["", "", "", ""], 16, volumetric=True,
+        unsaid={"image_size": (32, 48, 32), "num_heads": 4},
+    ),
     "timm_convmixer": EncoderFixture("convmixer", ["final"], 8, {"taps": [3]}, _THIN_PATCH),
     "timm_mixer": EncoderFixture("mixer", ["final"], 8, {"taps": [3]}, _THIN_PATCH),
-    "timm_mvitv2": EncoderFixture("mvit", [*_STAGES[:3], "final"], 32, {}, _THIN_MVIT),
-    "timm_pvtv2": EncoderFixture("pvt", _STAGES, 32, {}, _THIN_PYRAMID),
+    "timm_mvitv2": EncoderFixture(
+        "mvit", [*_STAGES[:3], "final"], 32, {}, _THIN_MVIT,
+        unsaid={"patch_stride": 4, "stride_q": [1, 2, 2, 2], "stride_kv": [4, 2, 1, 1]},
+    ),
+    "timm_pvtv2": EncoderFixture("pvt", _STAGES, 32, {}, _THIN_PYRAMID, unsaid=_PYRAMID_HEADS),
     "timm_vit_cls": EncoderFixture(
         "vit", _BLOCKS, 8, _TAPS, _THIN_PATCH, pool="token", unsaid=_TWO_HEADS
     ),
@@ -83,7 +92,14 @@ FIXTURES: dict[str, EncoderFixture] = {
     "timm_xcit": EncoderFixture(
         "xcit", ["block0", "block1"], 16, {}, ({"patch_size": (4, 16, 16)}, 4)
     ),
-    "torchvision_mvit3d": EncoderFixture("mvit", ["block0", "block2", "final"], 2, volumetric=True),
+    "torchvision_mvit3d": EncoderFixture(
+        "mvit", ["block0", "block2", "final"], 2, volumetric=True,
+        unsaid={
+            "stride_q": [1, (1, 2, 2), (1, 2, 2)],
+            "stride_kv": [(1, 4, 4), (1, 2, 2), 1],
+            "residual_pooling": "grid",
+        },
+    ),
 }  # fmt: skip
 ENCODERS_ALONE = sorted(FIXTURES.keys() - {"monai_unetr"})  # whose features the file holds
 OF_IMAGES = sorted(name for name, row in FIXTURES.items() if not row.volumetric)

@@ -67,10 +67,10 @@ SMALL_ENCODERS: dict[str, SmallEncoder] = {
     "segformer": SmallEncoder(_PYRAMID, _UNEVEN_PYRAMID),
     "swin": SmallEncoder(
         {
-            "patch_size": 1, "embed_dim": 4, "depths": [2, 1, 1, 1], "num_heads": [1, 2, 2, 2],
+            "patch_size": 2, "embed_dim": 8, "depths": [2, 1], "num_heads": [1, 2],
             "window_size": 4, "mlp_ratio": 2.0,
         },
-        {"patch_size": (1, 2, 1), "window_size": (3, 2, 4)},
+        {"patch_size": (1, 2, 4), "window_size": (3, 2, 4)},
         no_layer_scale="MONAI's blocks have none",
     ),
     "timesformer": SmallEncoder(_TOKENS, _UNEVEN_PATCH),

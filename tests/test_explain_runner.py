@@ -92,7 +92,11 @@ def test_everything_is_written_and_lies_where_it_should(tmp_path: Path, cases: l
 
 def test_volumes_show_the_image_and_its_cells(tmp_path: Path, cases: list[Case]):
     out = tmp_path / "out"
-    at = (7, 20, 40)
+    at = (
+        7,
+        2,
+        10,
+    )  # on the RAS grid at j = 67: the window reaches it only where it is moved towards it
     explain(explainer(), cases[:1], out, Request(("attention",), at=at))
     image = nibabel.load(out / "case_0/image.nii.gz")  # pyright: ignore
     native = nibabel.load(cases[0].input)  # pyright: ignore
@@ -104,6 +108,9 @@ def test_volumes_show_the_image_and_its_cells(tmp_path: Path, cases: list[Case])
     assert np.asarray(image.dataobj)[tuple(here)] == pytest.approx(wanted, rel=1e-4)
 
     arrays = np.load(out / "case_0/attention.npz")
+    in_window = np.rint(np.linalg.solve(arrays["affine"], place))[:3].astype(int)
+    own_cell = np.unravel_index(arrays["rollout"].argmax(), (4, 4, 4))
+    assert own_cell == tuple(in_window // (8, 16, 16))
     assert set(arrays) == {"blocks.0.attention", "blocks.1.attention", "rollout", "affine"}
     assert arrays["blocks.0.attention"].shape == (2, 4, 4, 4)
     volume = nibabel.load(out / "case_0/attention/00_blocks.0.attention.nii.gz")  # pyright: ignore

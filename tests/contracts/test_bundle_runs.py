@@ -13,6 +13,7 @@ import torch
 
 from data import phantom
 from data.phantom_files import write_nifti
+from tests.bundle_workflow import run_bundle
 from unetr_app.bundle import find_bundle
 from unetr_app.geometry import Geometry
 from unetr_app.inference import Segmenter
@@ -54,45 +55,26 @@ def msd_ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def _run(bundle: Path, configs: str | list[str], kind: str, **overrides: Any) -> Any:
-    """What `python -m monai.bundle run` does, in this process."""
-    from monai.bundle import ConfigWorkflow
-
-    names = [configs] if isinstance(configs, str) else configs
-    workflow = ConfigWorkflow(
-        config_file=[str(bundle / "configs" / name) for name in names],
-        meta_file=str(bundle / "configs" / "metadata.json"),
-        logging_file=False,
-        workflow_type=kind,
-        bundle_root=str(bundle),
-        **overrides,
-    )
-    workflow.initialize()
-    workflow.run()
-    workflow.finalize()
-    return workflow
-
-
 @pytest.mark.parametrize(("name", "settings"), [(MR, TINY), (CT, TINY_CT)], ids=["mr", "ct"])
 def test_one_epoch_of_training_evaluation_and_inference(
     name: str, settings: dict[str, Any], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     data = request.getfixturevalue("msd" if name == MR else "msd_ct")
     bundle = find_bundle(name)
-    trained = _run(
+    trained = run_bundle(
         bundle, "train.yaml", "train", dataset_dir=str(data), output_dir=str(tmp_path / "train"),
         max_epochs=1, **settings,
     )  # fmt: skip
     assert trained.check_properties() == []
     weights = tmp_path / "train" / "model.pt"
     shape = {k: v for k, v in settings.items() if k.startswith(("network_def", "roi_size"))}
-    _run(
+    run_bundle(
         bundle, ["inference.yaml", "evaluate.yaml"], "infer", dataset_dir=str(data), cases=1,
         weights=str(weights), output_dir=str(tmp_path / "eval"), **shape,
     )  # fmt: skip
     raw = (tmp_path / "eval" / "mean_dice_raw.csv").read_text()
     assert str(data) not in raw
-    _run(
+    run_bundle(
         bundle, "inference.yaml", "infer", dataset_dir=str(data / "imagesTr"),
         weights=str(weights), output_dir=str(tmp_path / "out"), **shape,
     )  # fmt: skip
@@ -103,7 +85,7 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(msd: Path, tmp_path:
     bundle = find_bundle(MR)
 
     def train(folder: str, epochs: int, resume: bool = False) -> dict[str, torch.Tensor]:
-        _run(
+        run_bundle(
             bundle, "train.yaml", "train", dataset_dir=str(msd), output_dir=str(tmp_path / folder),
             max_epochs=epochs, resume=resume, **(TINY | {"lr_scheduler#t_total": 6}),
         )  # fmt: skip
@@ -139,7 +121,9 @@ def test_stock_inference_gives_the_label_maps_of_the_segmenter(
     odd_images: Path, tmp_path: Path
 ) -> None:
     bundle = find_bundle(MR)
-    _run(bundle, "inference.yaml", "infer", dataset_dir=str(odd_images), output_dir=str(tmp_path))
+    run_bundle(
+        bundle, "inference.yaml", "infer", dataset_dir=str(odd_images), output_dir=str(tmp_path)
+    )
     segmenter = Segmenter.open(bundle, device="cpu")
     found = 0
     for image in sorted(odd_images.iterdir()):

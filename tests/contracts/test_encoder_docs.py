@@ -73,6 +73,17 @@ def test_examples_run_with_a_file_of_the_layout(page: str, here: Path):
     run_examples(texts)
 
 
+def test_the_readme_runs(repository: Path, here: Path):
+    write_vit(here / _STAND_IN)
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    chapter = text.split("\n## Encoders\n")[1].split("\n## ")[0]
+    (code,) = re.findall(r"^```python\n(.*?)^```$", chapter, re.DOTALL | re.MULTILINE)
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert "network" in names
+    assert "report" in names
+
+
 @pytest.mark.weights
 def test_examples_run_with_the_published_files(page: str, shared: Path, here: Path):
     provide(set(_PUBLISHED), shared, here)

@@ -20,19 +20,8 @@ pytestmark = [  # torch says both of its own exporters
 ]
 NAMES = sorted(ENCODERS)
 NOT_SCRIPTED = {"swin": "MONAI's forward pass rearranges by einops and lets Python decide shapes"}
-MANY_STEPS = {"swin": {"depths": [1, 1, 1, 1]}}  # masks cut out slice by slice take minutes
 
-
-def _dims_of(name: str) -> list[Any]:
-    """Volumes; where those take long, images at once and volumes marked as slow."""
-    if name in MANY_STEPS:
-        return [(name, 2), pytest.param(name, 3, marks=pytest.mark.slow)]
-    return [(name, 3)]
-
-
-every_encoder = pytest.mark.parametrize(
-    ("name", "dims"), [row for name in NAMES for row in _dims_of(name)]
-)
+every_encoder = pytest.mark.parametrize("name", NAMES)
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +33,9 @@ def _one_thread() -> Iterator[None]:
     torch.compiler.reset()
 
 
-def _encoder_and_image(name: str, dims: int) -> tuple[nn.Module, Tensor]:
-    fewer = MANY_STEPS.get(name, {}) if dims == 2 else {}
-    encoder = shake(small_encoder(name, dims, **fewer))
-    return encoder, torch.randn(1, 1, *roi_for(dims), generator=torch.Generator().manual_seed(4))
+def _encoder_and_image(name: str) -> tuple[nn.Module, Tensor]:
+    encoder = shake(small_encoder(name))
+    return encoder, torch.randn(1, 1, *roi_for(3), generator=torch.Generator().manual_seed(4))
 
 
 def _require_same(maps: Any, wanted: list[Tensor]) -> None:
@@ -56,8 +44,8 @@ def _require_same(maps: Any, wanted: list[Tensor]) -> None:
 
 
 @every_encoder
-def test_torchscript_gives_the_same_maps_for_any_size(name: str, dims: int) -> None:
-    encoder, image = _encoder_and_image(name, dims)
+def test_torchscript_gives_the_same_maps_for_any_size(name: str) -> None:
+    encoder, image = _encoder_and_image(name)
     if name in NOT_SCRIPTED:
         with pytest.raises(InvalidRequest, match=NOT_SCRIPTED[name]):
             torch.jit.script(encoder)
@@ -68,17 +56,17 @@ def test_torchscript_gives_the_same_maps_for_any_size(name: str, dims: int) -> N
     scripted = torch.jit.load(file)
     images = [image]
     if not SMALL_ENCODERS[name].fixed_size:
-        images.append(torch.randn(2, 1, *OTHER_SIZE[-dims:]))
+        images.append(torch.randn(2, 1, *OTHER_SIZE))
     with torch.no_grad():
         for each in images:
             _require_same(scripted(each), encoder(each))
 
 
 @every_encoder
-def test_onnx_gives_the_same_maps(name: str, dims: int) -> None:
+def test_onnx_gives_the_same_maps(name: str) -> None:
     pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
-    encoder, image = _encoder_and_image(name, dims)
+    encoder, image = _encoder_and_image(name)
     with torch.no_grad():
         wanted = encoder(image)
         program: Any = torch.onnx.export(encoder, (image,), dynamo=True, verbose=False)
@@ -87,8 +75,8 @@ def test_onnx_gives_the_same_maps(name: str, dims: int) -> None:
 
 
 @every_encoder
-def test_compiled_whole_it_gives_the_same_maps_and_gradients(name: str, dims: int) -> None:
-    encoder, image = _encoder_and_image(name, dims)
+def test_compiled_whole_it_gives_the_same_maps_and_gradients(name: str) -> None:
+    encoder, image = _encoder_and_image(name)
     compiled: Any = torch.compile(encoder, backend="aot_eager", fullgraph=True, dynamic=False)
     gradients: list[list[Tensor | None]] = []
     maps: list[list[Tensor]] = []

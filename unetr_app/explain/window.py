@@ -103,12 +103,8 @@ def cell_geometry(geometry: Geometry, grid: Sequence[int]) -> Geometry:
         geometry: Of the window.
         grid: Cells along each axis.
     """
-    size = np.asarray(geometry.shape) / np.asarray(grid)
-    affine = geometry.affine.copy()
-    affine[:3, :3] = geometry.affine[:3, :3] * size
-    affine[:3, 3] = geometry.index_to_world((size - 1) / 2)
-    i, j, k = (int(n) for n in grid)
-    return Geometry((i, j, k), affine)
+    spacing = np.asarray(geometry.extent_mm) / np.asarray(grid)
+    return geometry.respaced(spacing.tolist())
 
 
 def _start(wanted: int, size: int, whole: int) -> int:

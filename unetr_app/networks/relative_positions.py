@@ -41,7 +41,9 @@ class AxisPositions(nn.Module):
     @torch.jit.unused
     def adopt(self, name: str, tensor: Tensor) -> Tensor:
         """A checkpoint's ``table`` (2 L' - 1, C) of another length, put to this one's."""
-        return resize_table(tensor, len(self.table)) if name == "table" else tensor
+        if name != "table" or tensor.ndim != 2 or len(tensor) % 2 == 0:  # 2 L' - 1 is odd
+            return tensor
+        return resize_table(tensor, len(self.table))
 
 
 class RelativePositions(nn.ModuleList):

@@ -106,6 +106,7 @@ def build_network(
     pretrained: str | None = None,
     freeze_encoder: bool = False,
     encoder_options: Mapping[str, Any] | None = None,
+    pretrained_options: Mapping[str, Any] | None = None,
     decoder_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> SegmentationNetwork:
@@ -125,7 +126,9 @@ def build_network(
         freeze_encoder: Does training leave the encoder alone?
         encoder_options: Arguments of the encoder's class, by name, for configurations that keep a
             table of them.
-        decoder_options: The same for the decoder.
+        pretrained_options: In place of ``encoder_options`` where ``pretrained`` is given, since
+            sizes then come from the checkpoint.
+        decoder_options: As ``encoder_options``, for the decoder.
         options: Arguments of the encoder's and the decoder's class, by name; an argument that both
             have goes to both. They win over the two tables.
 
@@ -148,7 +151,8 @@ def build_network(
             f"{encoder} and {decoder} have no option {', '.join(unknown)}",
             cure=f"Options are: {', '.join(known)}.",
         )
-    for_encoder = _merged(encoder, encoder_class, encoder_options, options)
+    table = encoder_options if pretrained is None else pretrained_options
+    for_encoder = _merged(encoder, encoder_class, table, options)
     for_decoder = _merged(decoder, decoder_class, decoder_options, options)
     sizes = {
         "spatial_dims": spatial_dims,

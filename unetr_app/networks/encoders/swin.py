@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from unetr_app.errors import InvalidRequest
 from unetr_app.networks.tuples import as_tuple
 
-_STAGES = 4  # fixed in MONAI's forward pass
+_MOST_STAGES = 4  # fixed in MONAI's forward pass
 _MERGINGS = ("merging", "mergingv2")
 
 
 class SwinEncoder(nn.Module):
-    """MONAI's Swin transformer: the embedded patches and four stages, each at twice the stride.
+    """MONAI's Swin transformer: embedded patches and up to four stages, each at twice the stride.
 
     The maps are those that Swin UNETR reads, each normed over its channels without learned
     factors. There is no layer scale: MONAI's blocks have none. Attention is fused where no
@@ -39,8 +39,8 @@ class SwinEncoder(nn.Module):
         spatial_dims: 2 or 3.
         patch_size: Voxels of a token of the finest map along each axis; a number, or one an axis.
         embed_dim: Channels of the finest map; doubled at each stage.
-        depths: Blocks of each of the four stages.
-        num_heads: Attention heads of each of the four stages.
+        depths: Blocks of each stage, 1 to 4 of them.
+        num_heads: Attention heads of each stage.
         window_size: Tokens of a window along each axis; a number, or one an axis.
         mlp_ratio: Channels inside the feed-forwards, in multiples of the tokens' channels.
         qkv_bias: Do queries, keys and values have a bias?
@@ -53,7 +53,7 @@ class SwinEncoder(nn.Module):
         gradient_checkpointing: Recompute blocks in the backward pass to save memory.
 
     Raises:
-        InvalidRequest: If sizes do not divide, or there are not four stages.
+        InvalidRequest: If sizes do not divide, or there are more than four stages.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class SwinEncoder(nn.Module):
             raise InvalidRequest(
                 f"there is no merging {merging!r}", cure=f"There are: {', '.join(_MERGINGS)}."
             )
-        self.channels = tuple(embed_dim * 2**n for n in range(_STAGES + 1))
-        self.strides = tuple(tuple(p * 2**n for p in patch) for n in range(_STAGES + 1))
+        self.channels = tuple(embed_dim * 2**n for n in range(len(depths) + 1))
+        self.strides = tuple(tuple(p * 2**n for p in patch) for n in range(len(depths) + 1))
         _check_roi(as_tuple(roi_size, spatial_dims, "roi_size"), self.strides[-1])
         norm: Any = partial(nn.LayerNorm, eps=norm_eps)
         self.transformer = SwinTransformer(
@@ -101,14 +101,22 @@ class SwinEncoder(nn.Module):
                 module.register_buffer("relative_position_index", index, persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, C, spatial...) to five maps, finest first: (B, embed_dim x 2^n, grid / 2^n...)."""
+        """(B, C, spatial...) to a map of patches and one a stage: (B, embed_dim x 2^n, ...)."""
         for n, stride in enumerate(self.strides[-1]):
             if x.shape[2 + n] % stride != 0:
                 raise ValueError(
                     f"input of {tuple(x.shape[2:])} voxels is no multiple of the stride "
                     f"{list(self.strides[-1])}: crop or pad it"
                 )
-        return self.transformer(x)
+        features = self.transformer.pos_drop(self.transformer.patch_embed(x))
+        maps = [self.transformer.proj_out(features, True)]
+        for n in range(1, len(self.strides)):
+            for convolutions in getattr(self.transformer, f"layers{n}c", ()):  # of SwinUNETR-V2
+                features = convolutions(features.contiguous())
+            for stage in getattr(self.transformer, f"layers{n}"):
+                features = stage(features.contiguous())
+            maps.append(self.transformer.proj_out(features, True))
+        return maps
 
     def __prepare_scriptable__(self) -> nn.Module:
         """Called by `torch.jit.script` before it compiles."""
@@ -120,10 +128,11 @@ class SwinEncoder(nn.Module):
 
 
 def _check_stages(embed_dim: int, depths: Sequence[int], num_heads: Sequence[int]) -> None:
-    if len(depths) != _STAGES or len(num_heads) != _STAGES or min(depths) < 1:
+    count = len(depths)
+    if not 1 <= count <= _MOST_STAGES or len(num_heads) != count or min(depths) < 1:
         raise InvalidRequest(
-            f"depths {list(depths)} and num_heads {list(num_heads)} must be {_STAGES} positive "
-            "integers each"
+            f"depths {list(depths)} and num_heads {list(num_heads)} must be as many positive "
+            f"integers each, 1 to {_MOST_STAGES}"
         )
     for n, heads in enumerate(num_heads):
         if heads < 1 or embed_dim * 2**n % heads:
@@ -137,6 +146,5 @@ def _check_roi(roi_size: tuple[int, ...], stride: tuple[int, ...]) -> None:
     if any(n % s for n, s in zip(roi_size, stride, strict=True)):
         raise InvalidRequest(
             f"roi_size {roi_size} is no multiple of the coarsest stride {stride}",
-            cure="Choose another roi_size or a smaller patch_size: the coarsest stride is 16 "
-            "patches.",
+            cure="Choose another roi_size, a smaller patch_size or fewer stages.",
         )

@@ -17,7 +17,6 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 # of an encoder that sets each.
 _OPTIONS = {
     "activation": "activation",
-    "average": "shared_prefix",
     "balance_depth": "balance_depth",
     "eps": "norm_eps",
     "num_heads": "num_heads",

@@ -63,6 +63,9 @@ def fit(
         except (UnetrError, RuntimeError, ValueError, IndexError) as error:
             fitted, status, note = given, "loaded", str(error)
         origin = source.origins.get(name, "")
+        if own.is_floating_point() and not given.is_floating_point():
+            misfits.append(f"{origin or name} ({str(given.dtype).removeprefix('torch.')} numbers)")
+            continue
         if fitted.shape != own.shape:
             held = " x ".join(map(str, given.shape))
             misfits.append(f"{origin or name} ({held}, not {' x '.join(map(str, shape))})")
@@ -71,7 +74,7 @@ def fit(
         records.append(TensorRecord(name, status, shape, origin, note, name in parameters))
     if misfits:
         raise UnusableWeights(
-            f"{len(misfits)} tensors have another shape than is needed: {name_some(misfits)}",
+            f"tensors of another shape or type than is needed: {name_some(misfits)}",
             cure="Check config.json and the arguments: they may be of another network.",
         )
     return filled, LoadReport(
