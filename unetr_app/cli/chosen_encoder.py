@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from unetr_app.explain import Explainer
 
 _ROI = 96  # voxels an axis, where nobody says
+_SETTLED = {"path", "spatial_dims", "in_channels", "roi_size", "fold_normalisation"}
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,11 @@ def _built(
     from unetr_app.networks import ENCODERS, encoder_from_checkpoint
 
     if words.load:
+        if settled := sorted(_SETTLED & options.keys()):
+            raise InvalidRequest(
+                f"--option {settled[0]} is settled otherwise",
+                cure="Images and the roi come from --bundle and --roi-size.",
+            )
         if words.encoder:
             options = options | {"encoder": words.encoder}
         encoder, report = encoder_from_checkpoint(

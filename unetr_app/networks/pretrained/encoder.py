@@ -228,7 +228,7 @@ def _with_normalisation(
     source: Source, checkpoint: Checkpoint, encoder: nn.Module, *, folds: bool
 ) -> tuple[Source, str]:
     """The source with the normalisation of its images folded in where that is exact."""
-    stated = stated_normalisation(checkpoint)
+    stated = stated_normalisation(checkpoint, source.in_channels)
     stem: Any = encoder.get_submodule(source.stem.rpartition(".")[0])
     channels = int(encoder.state_dict()[source.stem].shape[1])
     if stated is None or channels == source.in_channels:

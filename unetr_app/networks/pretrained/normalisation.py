@@ -15,22 +15,35 @@ from typing import Any
 import torch
 from torch import nn
 
+from unetr_app.errors import InvalidRequest
 from unetr_app.networks.pretrained.source import Checkpoint, Source
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def stated_normalisation(checkpoint: Checkpoint) -> Normalisation | None:
+def stated_normalisation(checkpoint: Checkpoint, channels: int) -> Normalisation | None:
     """Mean and standard deviation a channel, where the caller or the configuration states both.
 
     Looked for are ``image_mean`` and ``image_std`` (transformers' preprocessor) and ``mean`` and
     ``std`` (timm), for images from 0 to 1.
+
+    Args:
+        checkpoint: With its configuration.
+        channels: That its embedding reads; what is stated for another number is left aside.
+
+    Raises:
+        InvalidRequest: If the caller passed what is no normalisation of so many channels.
     """
     mean = checkpoint.fact_or(None, "image_mean", "mean")
     std = checkpoint.fact_or(None, "image_std", "std")
-    if not _are_numbers(mean) or not _are_numbers(std) or len(mean) != len(std) or min(std) <= 0:
-        return None
-    return tuple(float(n) for n in mean), tuple(float(n) for n in std)
+    if _are_numbers(mean, channels) and _are_numbers(std, channels) and min(std) > 0:
+        return tuple(float(n) for n in mean), tuple(float(n) for n in std)
+    if any(checkpoint.given.get(name) is not None for name in ("image_mean", "image_std")):
+        raise InvalidRequest(
+            f"image_mean {mean} and image_std {std} are no normalisation of {channels} channels",
+            cure="Pass both, a number a channel of the checkpoint, those of image_std above 0.",
+        )
+    return None
 
 
 def can_fold(stem: nn.Module, source: Source) -> bool:
@@ -64,9 +77,9 @@ def _bias(source: Source) -> str:
     return source.stem.removesuffix("weight") + "bias"
 
 
-def _are_numbers(value: Any) -> bool:
+def _are_numbers(value: Any, count: int) -> bool:
     return (
         isinstance(value, Sequence)
-        and len(value) > 0
+        and len(value) == count
         and all(isinstance(n, (int, float)) for n in value)
     )
