@@ -20,7 +20,7 @@ DEMO ?= demo
 
 # The modules that `make docs` describes.
 API := unetr_app $(addprefix unetr_app.,errors geometry labels volume cases io resample bundle \
-	inference batch evaluation pictures networks training)
+	inference batch evaluation explain pictures networks training)
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -92,11 +92,7 @@ def test_everything_is_written_and_lies_where_it_should(tmp_path: Path, cases: l
 
 def test_volumes_show_the_image_and_its_cells(tmp_path: Path, cases: list[Case]):
     out = tmp_path / "out"
-    at = (
-        7,
-        2,
-        10,
-    )  # on the RAS grid at j = 67: the window reaches it only where it is moved towards it
+    at = (7, 2, 10)  # on the RAS grid j is 67: the window has to move there
     explain(explainer(), cases[:1], out, Request(("attention",), at=at))
     image = nibabel.load(out / "case_0/image.nii.gz")  # pyright: ignore
     native = nibabel.load(cases[0].input)  # pyright: ignore

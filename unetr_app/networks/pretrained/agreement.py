@@ -48,7 +48,7 @@ def require_agreement(encoder: nn.Module, build_reference: Callable[[], nn.Modul
             for what in _differences(name, ours, theirs[name]):
                 found.setdefault(what, []).append(name)
     if found:
-        told = [f"{what} ({_NUMBER.sub('*', names[0])})" for what, names in found.items()]
+        told = [f"{what} ({_where(names[0])})" for what, names in found.items()]
         raise UnusableWeights(
             f"the encoder was built otherwise than the checkpoint's: {name_some(told)}",
             cure="Build it with the checkpoint's options, as encoder_from_checkpoint does; passing "
@@ -62,6 +62,8 @@ def _differences(name: str, ours: nn.Module, theirs: nn.Module) -> Iterator[str]
         return
     for attribute, option in _OPTIONS.items():
         mine, other = getattr(ours, attribute, None), getattr(theirs, attribute, None)
+        if attribute == "balance_depth" and ours.prefix != theirs.prefix:
+            continue  # only one of them has tokens to balance
         if isinstance(mine, (int, float, str)) and mine != other:
             yield f"{option} is {mine} here and {other} there"
     if name:  # the encoder's own parameters, such as prefix tokens, are told by the report
@@ -73,6 +75,10 @@ def _differences(name: str, ours: nn.Module, theirs: nn.Module) -> Iterator[str]
 
 def _words(name: str) -> str:
     return name.rpartition(".")[2] or "the encoder"
+
+
+def _where(name: str) -> str:
+    return _NUMBER.sub("*", name) or "the encoder"
 
 
 def _without_memory(build: Callable[[], nn.Module]) -> nn.Module:
