@@ -160,13 +160,27 @@ def test_a_tensor_of_another_shape_is_refused_by_its_own_name(
     name: str, shape: tuple[int, ...], held: str
 ) -> None:
     bent = {**_tensors(), name: torch.zeros(shape)}
-    with pytest.raises(UnusableWeights, match=rf"1 tensors .*their\.{name} \({held}\)"):
+    with pytest.raises(
+        UnusableWeights, match=rf"another shape or type.*: their\.{name} \({held}\)"
+    ):
         fit(_Small(), _source(bent))
+
+
+def test_numbers_of_another_kind_are_refused() -> None:
+    bent = {**_tensors(), "linear.weight": torch.ones(4, 4, dtype=torch.int8)}
+    with pytest.raises(UnusableWeights, match=r"their\.linear\.weight \(int8 numbers\)"):
+        fit(_Small(), _source(bent))
+
+
+def test_a_tensor_that_its_owner_cannot_take_is_refused_though_its_shape_fits() -> None:
+    encoder = nn.ModuleDict({"grid": _Grid(1, 1, 1)})
+    with pytest.raises(UnusableWeights, match=r"their\.grid\.table"):
+        fit(encoder, _source({"grid.table": torch.zeros(1, 1, 1)}))
 
 
 def test_all_of_them_are_told_at_once() -> None:
     bent = {name: torch.zeros(9, 9, 9) for name in _tensors()}
-    with pytest.raises(UnusableWeights, match=r"13 tensors .* and 5 more"):
+    with pytest.raises(UnusableWeights, match=r"another shape .* and 5 more"):
         fit(_Small(), _source(bent))
 
 

@@ -175,7 +175,12 @@ def test_published_image_networks_do_so(shared: Path, name: str) -> None:
 
 def test_a_timesformer_that_is_there_is_filled_from_images(shared: Path) -> None:
     folder = shared / "fixtures/encoders/timm_vit_cls"
-    encoder = TimeSformer(1, (6, 24, 24), patch_size=(2, 8, 8), embed_dim=64, depth=4, num_heads=2)
+    sizes = {"patch_size": (2, 8, 8), "embed_dim": 64, "depth": 4, "num_heads": 2}
+    encoder = TimeSformer(1, (6, 24, 24), shared_prefix=False, **sizes)
     report = load_pretrained(encoder, folder)
     assert report.coverage == 1
     assert {record.name for record in report.of("resized")} == {"positions"}
+    averaging = TimeSformer(1, (6, 24, 24), **sizes)
+    with pytest.raises(UnusableWeights, match="shared_prefix is True here and False there"):
+        load_pretrained(averaging, folder)
+    assert load_pretrained(averaging, folder, shared_prefix=True).coverage == 1

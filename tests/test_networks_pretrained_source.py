@@ -12,6 +12,7 @@ from unetr_app.errors import UnusableWeights
 from unetr_app.networks.pretrained.source import (
     Checkpoint,
     count_blocks,
+    find_prefix,
     rename,
     strip_prefix,
     unwrap,
@@ -140,6 +141,25 @@ def test_of_several_prefixes_the_first_that_is_there_is_taken_off() -> None:
     state = {"vit.a": ONE, "model.b": ONE, "c": ONE}
     assert list(strip_prefix(state, "net.", "vit.", "model.")) == ["a", "model.b", "c"]
     assert list(strip_prefix(state, "net.")) == list(state)
+
+
+@pytest.mark.parametrize(
+    ("names", "prefix"),
+    [
+        (["a.w", "b"], ""),
+        (["model.a.w", "model.b", "head"], "model."),
+        (["x.y.a.w", "x.y.b"], "x.y."),
+        (["one.a.w", "two.a.w", "two.b"], "two."),
+        (["ba.w", "bb"], None),
+        (["one.a.w", "two.b"], None),
+        (["a.w"], None),
+        ([], None),
+    ],
+)
+def test_the_prefix_is_what_stands_before_all_landmarks(
+    names: list[str], prefix: str | None
+) -> None:
+    assert find_prefix(names, "a.w", "b") == prefix
 
 
 def test_blocks_are_counted_and_must_all_be_there() -> None:

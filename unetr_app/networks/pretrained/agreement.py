@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,8 +18,10 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 # of an encoder that sets each.
 _OPTIONS = {
     "activation": "activation",
+    "average": "shared_prefix",
     "balance_depth": "balance_depth",
     "eps": "norm_eps",
+    "kind": "positions",
     "num_heads": "num_heads",
     "rectify": "linear",
     "residual": "residual_pooling",
@@ -62,15 +65,24 @@ def _differences(name: str, ours: nn.Module, theirs: nn.Module) -> Iterator[str]
         return
     for attribute, option in _OPTIONS.items():
         mine, other = getattr(ours, attribute, None), getattr(theirs, attribute, None)
-        if attribute == "balance_depth" and ours.prefix != theirs.prefix:
-            continue  # only one of them has tokens to balance
-        if isinstance(mine, (int, float, str)) and mine != other:
+        if not isinstance(mine, (int, float, str)) or mine == other:
+            continue
+        if not _shows(attribute, ours, theirs):
             yield f"{option} is {mine} here and {other} there"
     if name:  # the encoder's own parameters, such as prefix tokens, are told by the report
         for leaf, parameter in ours._parameters.items():
             mine, other = parameter is not None, theirs._parameters.get(leaf) is not None
             if mine != other:
                 yield f"{_words(name)} has {'a' if mine else 'no'} {leaf} here, not so there"
+
+
+def _shows(attribute: str, ours: Any, theirs: Any) -> bool:
+    """Does an attribute differ only because of tensors that one of them lacks?"""
+    if attribute == "balance_depth":
+        return ours.prefix != theirs.prefix
+    if attribute == "average":
+        return ours.prefixes != theirs.prefixes
+    return attribute == "kind" and ours.kind == "none"
 
 
 def _words(name: str) -> str:

@@ -110,7 +110,7 @@ def _named(path: PathLike, network: str) -> Iterator[None]:
         raise UnusableWeights(f"the tensor {error} is missing", path=path) from error
     except RuntimeError as error:  # torch lists missing, unexpected and misshapen tensors
         raise UnusableWeights(f"the tensors do not fit: {error}", path=path) from error
-    except (ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+    except (ValueError, TypeError, IndexError, ArithmeticError) as error:
         raise UnusableWeights(
             f"the shapes of the tensors, config.json or the arguments given make no {network}: "
             f"{error}",

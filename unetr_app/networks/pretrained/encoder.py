@@ -143,7 +143,7 @@ def _named(path: PathLike) -> Iterator[None]:
             cure="The file is not whole, or of a variant that is not known here.",
             path=path,
         ) from error
-    except (RuntimeError, ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError) as error:
         raise UnusableWeights(
             f"tensors, config.json and arguments make no encoder: {error}",
             cure="Compare config.json and the arguments with those of the checkpoint.",

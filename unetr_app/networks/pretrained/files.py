@@ -90,12 +90,19 @@ def read_torch(path: PathLike) -> Any:
 
 
 def require_finite(state: Mapping[str, Tensor], path: PathLike) -> None:
-    """Refuse weights that training has spoilt.
+    """Refuse weights that training has spoilt, or that are stored in no plain way.
 
     Raises:
-        UnusableWeights: If a tensor holds NaN or infinity; the message names it.
+        UnusableWeights: If a tensor holds NaN or infinity, or is quantised, sparse or without
+            numbers (of the device "meta"); the message names it.
     """
     for name, tensor in state.items():
+        if tensor.is_quantized or tensor.layout is not torch.strided or tensor.is_meta:
+            raise UnusableWeights(
+                f"the tensor {name!r} is quantised, sparse or without numbers",
+                cure="Ask for the weights as plain tensors.",
+                path=path,
+            )
         values = tensor.float() if tensor.element_size() == 1 else tensor  # not known of 8 bits
         if tensor.is_floating_point() and not bool(torch.isfinite(values).all()):
             raise UnusableWeights(

@@ -60,13 +60,13 @@ def fit(
         given = source.tensors[name]
         try:
             fitted, status, note = _fitted(encoder, name, given, own, source)
-        except (UnetrError, RuntimeError, ValueError, IndexError) as error:
-            fitted, status, note = given, "loaded", str(error)
+        except (UnetrError, RuntimeError, ValueError, IndexError):
+            fitted, status, note = None, "missing", ""
         origin = source.origins.get(name, "")
         if own.is_floating_point() and not given.is_floating_point():
             misfits.append(f"{origin or name} ({str(given.dtype).removeprefix('torch.')} numbers)")
             continue
-        if fitted.shape != own.shape:
+        if fitted is None or fitted.shape != own.shape:
             held = " x ".join(map(str, given.shape))
             misfits.append(f"{origin or name} ({held}, not {' x '.join(map(str, shape))})")
             continue

@@ -8,6 +8,7 @@ is zero after the normalisation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -81,5 +82,5 @@ def _are_numbers(value: Any, count: int) -> bool:
     return (
         isinstance(value, Sequence)
         and len(value) == count
-        and all(isinstance(n, (int, float)) for n in value)
+        and all(isinstance(n, (int, float)) and math.isfinite(n) for n in value)
     )

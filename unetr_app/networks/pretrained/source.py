@@ -215,6 +215,26 @@ def strip_prefix(state: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tenso
     return {name.removeprefix(found): tensor for name, tensor in state.items()}
 
 
+def find_prefix(names: Collection[str], *landmarks: str) -> str | None:
+    """What stands before names that every file of a layout has, such as "backbone.".
+
+    Args:
+        names: Of tensors.
+        landmarks: Names that must all be there, after one and the same prefix or none.
+
+    Returns:
+        The prefix, "" for none; None where they are not there.
+
+    Example:
+        >>> find_prefix(["model.vit.norm", "model.vit.embed"], "embed", "norm")
+        'model.vit.'
+    """
+    first = landmarks[0]
+    found = (name.removesuffix(first) for name in names if name.endswith(first))
+    whole = (prefix for prefix in found if not prefix or prefix.endswith("."))
+    return next((p for p in whole if all(p + mark in names for mark in landmarks)), None)
+
+
 def count_blocks(names: Collection[str], pattern: str, path: str | os.PathLike[str] = "") -> int:
     """How many blocks there are, from names with their number.
 

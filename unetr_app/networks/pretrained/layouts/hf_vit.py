@@ -20,8 +20,8 @@ from unetr_app.networks.pretrained.source import (
     Checkpoint,
     Source,
     count_blocks,
+    find_prefix,
     rename,
-    strip_prefix,
 )
 
 NAME = "transformers ViT"
@@ -65,24 +65,24 @@ _TOKENS = ("embeddings.cls_token", "embeddings.distillation_token", "embeddings.
 _PATCH = "embeddings.patch_embeddings.projection.weight"
 _POSITIONS = "embeddings.position_embeddings"
 _ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
-_PREFIXES = ("vit.", "dinov2.", "dinov2_with_registers.", "deit.", "model.")
 
 
 def recognises(keys: Collection[str]) -> bool:
     """Are these the names of transformers' ViT or DINOv2?"""
-    names = set(keys)
     return (
-        any(name.endswith(_PATCH) for name in names)
-        and any(name.endswith(_POSITIONS) for name in names)
-        and not any("temporal" in name or name.endswith("time_embeddings") for name in names)
-        and any("layer" in name and ".attention." in name for name in names)
+        find_prefix(keys, _PATCH, _POSITIONS) is not None
+        and not any("temporal" in key or key.endswith("time_embeddings") for key in keys)
+        and any("layer" in key and ".attention." in key for key in keys)
     )
 
 
 def read(checkpoint: Checkpoint) -> Source:
     """The checkpoint in our words: encoder ``vit``, weights of images."""
-    state = strip_prefix(checkpoint.state, *_PREFIXES)
+    prefix = find_prefix(checkpoint.state, _PATCH, _POSITIONS) or ""
+    state = {key.removeprefix(prefix): tensor for key, tensor in checkpoint.state.items()}
     embed = state[_PATCH]  # (E, C, p, p)
+    if embed.ndim != 4:
+        raise UnusableWeights(f"{_PATCH} has {embed.ndim} axes; images have 4")
     patch = tuple(int(n) for n in embed.shape[2:])
     laid_out = (*_TOKENS, _POSITIONS)
     renamed = rename({k: v for k, v in state.items() if k not in laid_out}, _RENAMES, _SKIPS)
@@ -95,9 +95,9 @@ def read(checkpoint: Checkpoint) -> Source:
     tensors["positions"] = positions[:, before:].transpose(1, 2).reshape(1, -1, *grid)
     origins["positions"] = _POSITIONS
     if prefixes:
-        prefix = torch.cat(prefixes, dim=1).float()
-        prefix[:, :before] += positions[:, :before].float()
-        tensors["prefix_tokens"] = prefix
+        tokens = torch.cat(prefixes, dim=1).float()
+        tokens[:, :before] += positions[:, :before].float()
+        tensors["prefix_tokens"] = tokens
         origins["prefix_tokens"] = " + ".join(name for name in _TOKENS if name in state)
     return Source(
         layout=NAME,

@@ -34,7 +34,7 @@ _RENAMES = (
 _SKIPS = (
     (r"classification_head", "classification head"),
     (_BLOCK + r"(norm_cross_attn|cross_attn)\.", "never read by the forward pass"),
-    (r"patch_embedding\.cls_token", "never read by the forward pass"),
+    (r"(patch_embedding\.)?cls_token", "never read by the forward pass"),
     (r"(encoder\d|decoder\d|out)\.", "decoder of UNETR"),
 )
 _PUBLISHED_HEADS = {768: 12}  # MONAI's default, and UNETR's (arXiv:2103.10504, section 4.1)
@@ -53,7 +53,9 @@ def recognises(keys: Collection[str]) -> bool:
 def read(checkpoint: Checkpoint) -> Source:
     """The checkpoint in our words: encoder ``vit``, weights of volumes or of images."""
     state = {_bare(key): tensor for key, tensor in checkpoint.state.items()}
-    renamed = rename(state, _RENAMES, _SKIPS)
+    no_token = _is_unetr(checkpoint)  # its forward pass reads none, whatever the file holds
+    renames = [rule for rule in _RENAMES if not (no_token and rule[1] == "prefix_tokens")]
+    renamed = rename(state, renames, _SKIPS)
     tensors = dict(renamed.tensors)
     embed, patch = _embedding(checkpoint, tensors["embed.weight"])
     tensors["embed.weight"] = embed

@@ -50,7 +50,8 @@ def read(checkpoint: Checkpoint) -> Source:
     """The checkpoint told as our ``mixer``.
 
     Raises:
-        UnusableWeights: If blocks are missing, or nothing says how the tokens lie.
+        UnusableWeights: If blocks are missing, nothing says how the tokens lie, or its activation
+            is another.
     """
     state = strip_prefix(checkpoint.state, *_PREFIXES)
     stem = state["stem.proj.weight"]  # (E, C, ph, pw)
@@ -58,6 +59,9 @@ def read(checkpoint: Checkpoint) -> Source:
     expand = state["blocks.0.mlp_tokens.fc1.weight"]  # (hidden, N), or gates and hidden
     contract = state["blocks.0.mlp_tokens.fc2.weight"]  # (N, hidden)
     gated = expand.shape[0] == 2 * contract.shape[1]
+    usual = "silu" if gated else "gelu"
+    if (said := checkpoint.arguments.get("act_layer") or usual) != usual:
+        raise UnusableWeights(f"its activation is {said!r}; mixer has {usual!r} here")
     grid = checkpoint.grid(int(contract.shape[0]), patch)
     found = count_blocks(state, _BLOCK, checkpoint.path)
     renamed = rename(state, _RENAMES, _SKIPS)

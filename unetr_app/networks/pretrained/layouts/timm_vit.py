@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +20,13 @@ from unetr_app.errors import UnusableWeights
 from unetr_app.networks.layers import ACTIVATIONS
 from unetr_app.networks.pretrained.depth import stated_depth
 from unetr_app.networks.pretrained.layouts.published_vits import PublishedVit, published_vit
-from unetr_app.networks.pretrained.source import Checkpoint, Source, count_blocks, rename
+from unetr_app.networks.pretrained.source import (
+    Checkpoint,
+    Source,
+    count_blocks,
+    find_prefix,
+    rename,
+)
 
 NAME = "timm ViT"
 FILLS = ("vit", "timesformer")
@@ -49,33 +56,37 @@ _SKIPS = (
     (r"mask_token", "for training by masking"),
     (r"decoder_", "decoder of training by masking"),
 )
+_LANDMARKS = ("patch_embed.proj.weight", "pos_embed")
 _PREFIXES = ("cls_token", "dist_token", "reg_token", "register_tokens")
 
 
 def recognises(keys: Collection[str]) -> bool:
     """Are these the names of timm's vision transformer?"""
-    names = set(keys)
+    prefix = find_prefix(keys, *_LANDMARKS)
+    bare = {key.removeprefix(prefix or "") for key in keys}
     return (
-        {"patch_embed.proj.weight", "pos_embed"} <= names
-        and any(re.match(_BLOCK + r"attn\.(qkv|proj)\.weight", name) for name in names)
-        and not any(".temporal_attn." in name or ".temporal_fc." in name for name in names)
+        prefix is not None
+        and any(re.match(_BLOCK + r"attn\.(qkv|proj)\.weight", name) for name in bare)
+        and not any(".temporal_attn." in name or ".temporal_fc." in name for name in bare)
     )
 
 
 def read(checkpoint: Checkpoint) -> Source:
     """The checkpoint in our words: encoder ``vit``, weights of images."""
-    state = checkpoint.state
+    prefix = find_prefix(checkpoint.state, *_LANDMARKS) or ""
+    state = {key.removeprefix(prefix): tensor for key, tensor in checkpoint.state.items()}
+    checkpoint = replace(checkpoint, state=state)
     embed = state["patch_embed.proj.weight"]  # (E, C, p, p)
     if embed.ndim != 4:
         raise UnusableWeights(f"patch_embed.proj.weight has {embed.ndim} axes; images have 4")
     patch = tuple(int(n) for n in embed.shape[2:])
     laid_out = (*_PREFIXES, "pos_embed")
     renamed = rename({k: v for k, v in state.items() if k not in laid_out}, _RENAMES, _SKIPS)
-    prefix, positions, size = _tokens(checkpoint, patch)
+    before, positions, size = _tokens(checkpoint, patch)
     tensors, origins = dict(renamed.tensors), dict(renamed.origins)
     tensors["positions"], origins["positions"] = positions, "pos_embed"
-    if prefix is not None:
-        tensors["prefix_tokens"] = prefix
+    if before is not None:
+        tensors["prefix_tokens"] = before
         origins["prefix_tokens"] = " + ".join(n for n in _PREFIXES if n in state)
     return Source(
         layout=NAME,

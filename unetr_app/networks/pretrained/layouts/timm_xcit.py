@@ -75,9 +75,12 @@ def read(checkpoint: Checkpoint) -> Source:
     """The checkpoint told as our ``xcit``.
 
     Raises:
-        UnusableWeights: If blocks, convolutions of the patch embedding or positions are missing.
+        UnusableWeights: If blocks, convolutions of the patch embedding or positions are missing,
+            or its activation is not GELU.
     """
     state = strip_prefix(checkpoint.state, *_PREFIXES)
+    if (said := checkpoint.arguments.get("act_layer") or "gelu") != "gelu":
+        raise UnusableWeights(f"its activation is {said!r}; xcit has GELU")
     layers = _count_stem_layers(checkpoint, state)
     qkv = state["blocks.0.attn.qkv.weight"]  # (3 E, E)
     found = count_blocks(state, _BLOCK, checkpoint.path)
