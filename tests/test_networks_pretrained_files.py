@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -50,6 +51,26 @@ def test_a_folder_with_a_configuration(tmp_path: Path) -> None:
     state, config = read_checkpoint(tmp_path)
     _assert_weights(state)
     assert config == {"architecture": "vit"}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "other.safetensors"])
+def test_the_normalisation_of_images_in_transformers_file_of_its_own(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path if name == "model.safetensors" else tmp_path / name
+    save_file(WEIGHTS, tmp_path / name)
+    images = {"image_mean": [0.5], "image_std": [0.2], "size": {"height": 224}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
+    normalisation = {"image_mean": [0.5], "image_std": [0.2]}
+    assert read_checkpoint(path)[1] == normalisation
+    (tmp_path / "config.json").write_text('{"model_type": "vit", "image_mean": [0.4]}')
+    assert read_checkpoint(path)[1] == normalisation | {"model_type": "vit", "image_mean": [0.4]}
+    off = images | {"do_normalize": False}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(off))
+    assert read_checkpoint(path)[1] == {"model_type": "vit", "image_mean": [0.4]}
+    (tmp_path / "preprocessor_config.json").write_text("[1, 2")
+    with pytest.raises(UnusableWeights, match=r"preprocessor_config.json: this is no JSON object"):
+        read_checkpoint(path)
 
 
 @pytest.mark.parametrize(

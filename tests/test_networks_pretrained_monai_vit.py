@@ -16,6 +16,9 @@ from unetr_app.errors import InvalidRequest, UnusableWeights
 from unetr_app.networks import encoder_from_checkpoint, network_from_checkpoint
 from unetr_app.networks.pretrained.layouts import monai_vit
 
+# MONAI 1.6.1 makes its sines and cosines with a call that torch will change.
+pytestmark = pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")
+
 SIZES: dict[str, Any] = {"hidden_size": 24, "mlp_dim": 40, "num_layers": 2, "num_heads": 4}
 
 
