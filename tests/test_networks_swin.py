@@ -133,8 +133,8 @@ def test_it_traces_for_one_shape() -> None:
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"depths": (1, 1, 1)}, "must be 4 positive integers"),
-        ({"depths": (1, 1, 1, 0)}, "must be 4 positive integers"),
+        ({"depths": (1, 1, 1)}, "as many positive integers each"),
+        ({"depths": (1, 1, 1, 0)}, "as many positive integers each"),
         ({"num_heads": (1, 3, 2, 4)}, "stage 1 has 16 channels, no multiple of its 3 heads"),
         ({"merging": "none"}, "no merging 'none'"),
         ({"patch_size": 4}, "no multiple of the coarsest stride"),
