@@ -122,9 +122,18 @@ def test_registers_of_the_authors_of_dinov2_have_no_positions(tmp_path: Path) ->
     require_parity(folder, image, vit_features(state, image), num_heads=HEADS)
 
 
-@pytest.mark.parametrize("size", [{}, {"pretrained_cfg": {"input_size": [3, 12, 12]}}])
-def test_nine_tokens_are_no_four_and_five_registers(size: dict[str, Any], tmp_path: Path) -> None:
-    state = vit_state(prefix=REGISTERS, placed=0)  # 9 positions, and 9 - 5 is a square too
+@pytest.mark.parametrize(
+    ("registers", "size"),
+    [
+        ("reg_token", {}),
+        ("reg_token", {"pretrained_cfg": {"input_size": [3, 12, 12]}}),
+        ("register_tokens", {"image_size": 12}),
+    ],
+)
+def test_nine_tokens_are_no_four_and_five_before_them(
+    registers: str, size: dict[str, Any], tmp_path: Path
+) -> None:
+    state = vit_state(prefix={"cls_token": 1, registers: 4}, placed=0)  # 9 - 5 is a square too
     image = _image(state)
     folder = write_checkpoint(tmp_path, state, {"num_heads": HEADS, **size})
     require_parity(folder, image, vit_features(state, image))
