@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -143,6 +142,7 @@ def _built(
     """The encoder, its name, and what there is to say about its weights."""
     from unetr_app.explain import build_seeded
     from unetr_app.networks import ENCODERS, encoder_from_checkpoint
+    from unetr_app.networks.choices import options_of, require_choice, require_options
 
     if words.load:
         if settled := sorted(_SETTLED & options.keys()):
@@ -156,18 +156,8 @@ def _built(
             words.load, in_channels=in_channels, roi_size=roi, fold_normalisation=False, **options
         )
         return encoder, Path(words.load).name, report.summary()
-    if words.encoder not in ENCODERS:
-        raise InvalidRequest(
-            f"there is no encoder {words.encoder!r}", cure=f"There are: {_encoders()}."
-        )
-    build: Any = ENCODERS[words.encoder]
-    parameters = inspect.signature(build.__init__).parameters.values()
-    known = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"spatial_dims"}
-    if unknown := sorted(options.keys() - known):
-        raise InvalidRequest(
-            f"{words.encoder} has no option {', '.join(unknown)}",
-            cure=f"Options are: {', '.join(sorted(known))}.",
-        )
+    build: Any = ENCODERS[require_choice(words.encoder, sorted(ENCODERS), "encoder")]
+    require_options(options, options_of(build), f"{words.encoder} has")
     try:
         encoder = build_seeded(
             lambda: build(in_channels, roi, spatial_dims=3, **options), seed=words.seed

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unetr_app.errors import InvalidRequest
+from unetr_app.networks.choices import require_choice
 from unetr_app.networks.positions import rotate
 
 ACTIVATIONS = ("gelu", "gelu_tanh")
@@ -65,12 +66,7 @@ class FeedForward(nn.Module):
         self, width: int, hidden: int, out: int | None = None, *, activation: str = "gelu"
     ):
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise InvalidRequest(
-                f"there is no activation {activation!r}",
-                cure=f"There are: {', '.join(ACTIVATIONS)}.",
-            )
-        self.activation = activation
+        self.activation = require_choice(activation, ACTIVATIONS, "activation")
         self.expand = nn.Linear(width, hidden)
         self.contract = nn.Linear(hidden, out or width)
 
@@ -134,6 +130,27 @@ class LayerScale(nn.Module):
     def forward(self, branch: Tensor) -> Tensor:
         """(B, N, C) to (B, N, C)."""
         return branch * self.gamma
+
+
+def branch_scale(width: int, initial: float | None) -> nn.Module:
+    """What scales a residual branch: a `LayerScale`, or nothing where ``initial`` is None.
+
+    Args:
+        width: Channels C.
+        initial: Starting value of every factor.
+    """
+    return nn.Identity() if initial is None else LayerScale(width, initial)
+
+
+def head_width(embed_dim: int, num_heads: int) -> int:
+    """Channels of an attention head.
+
+    Raises:
+        InvalidRequest: If the heads do not share the channels evenly.
+    """
+    if num_heads < 1 or embed_dim % num_heads:
+        raise InvalidRequest(f"embed_dim {embed_dim} is no multiple of num_heads {num_heads}")
+    return embed_dim // num_heads
 
 
 def initialise_linear(module: nn.Module) -> None:

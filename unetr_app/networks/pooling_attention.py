@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unetr_app.errors import InvalidRequest
+from unetr_app.networks.choices import require_choice
 from unetr_app.networks.relative_positions import RelativePositions
 
 PoolMode = Literal["conv", "max", "average"]
@@ -140,10 +141,7 @@ class PoolingAttention(nn.Module):
         residual: Residual = "all", class_token: bool = False, balance_depth: bool = False,
     ):  # fmt: skip
         super().__init__()
-        if residual not in ("all", "grid", "none"):
-            raise InvalidRequest(
-                f"there is no residual_pooling {residual!r}", cure="There are: all, grid, none."
-            )
+        require_choice(residual, ("all", "grid", "none"), "residual_pooling")
         self.num_heads = num_heads
         self.prefix = int(class_token)
         self.residual: str = residual

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unetr_app.errors import InvalidRequest
-from unetr_app.networks.layers import DropPath, LayerScale
+from unetr_app.networks.layers import DropPath, branch_scale
 from unetr_app.networks.mix_feed_forward import MixFeedForward
 from unetr_app.networks.pyramid_sizes import PerAxis, StageSizes, smallest_input, stage_sizes
 from unetr_app.networks.recomputing import recompute
@@ -55,13 +55,12 @@ class PyramidBlock(nn.Module):
             reduction = PooledReduction(width, dims, norm_eps=conv_norm_eps)
         elif max(sizes.ratio) > 1:
             reduction = StridedReduction(width, sizes.ratio, norm_eps=conv_norm_eps)
-        scale = nn.Identity if layer_scale is None else lambda: LayerScale(width, layer_scale)
         self.norm1 = nn.LayerNorm(width, eps=norm_eps)
         self.attention = ReducedAttention(width, sizes.num_heads, reduction, qkv_bias=qkv_bias)
-        self.scale1 = scale()
+        self.scale1 = branch_scale(width, layer_scale)
         self.norm2 = nn.LayerNorm(width, eps=norm_eps)
         self.feed_forward = MixFeedForward(width, sizes.hidden, dims, rectify=linear)
-        self.scale2 = scale()
+        self.scale2 = branch_scale(width, layer_scale)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens: Tensor, grid: list[int]) -> Tensor:

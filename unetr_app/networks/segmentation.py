@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unetr_app.errors import InvalidRequest
+from unetr_app.networks.choices import options_of, require_choice, require_options
 from unetr_app.networks.decoders import DECODERS
 from unetr_app.networks.encoders import ENCODERS
 from unetr_app.networks.pretrained.encoder import encoder_from_checkpoint
@@ -142,15 +142,10 @@ def build_network(
         >>> network(torch.zeros(1, 1, 32, 32, 32)).shape
         torch.Size([1, 3, 32, 32, 32])
     """
-    encoder_class = _look_up(ENCODERS, encoder, "encoder")
-    decoder_class = _look_up(DECODERS, decoder, "decoder")
-    unknown = sorted(options.keys() - _options_of(encoder_class) - _options_of(decoder_class))
-    if unknown:
-        known = sorted(_options_of(encoder_class) | _options_of(decoder_class))
-        raise InvalidRequest(
-            f"{encoder} and {decoder} have no option {', '.join(unknown)}",
-            cure=f"Options are: {', '.join(known)}.",
-        )
+    encoder_class = ENCODERS[require_choice(encoder, sorted(ENCODERS), "encoder")]
+    decoder_class = DECODERS[require_choice(decoder, sorted(DECODERS), "decoder")]
+    known = options_of(encoder_class) | options_of(decoder_class)
+    require_options(options, known, f"{encoder} and {decoder} have")
     table = encoder_options if pretrained is None else pretrained_options
     for_encoder = _merged(encoder, encoder_class, table, options)
     for_decoder = _merged(decoder, decoder_class, decoder_options, options)
@@ -186,28 +181,10 @@ def _pretrained_encoder(
     return built.train()
 
 
-def _look_up(table: dict[str, type[nn.Module]], name: str, what: str) -> type[nn.Module]:
-    if name not in table:
-        raise InvalidRequest(
-            f"there is no {what} {name!r}", cure=f"There are: {', '.join(sorted(table))}."
-        )
-    return table[name]
-
-
 def _merged(
     name: str, part: type[nn.Module], table: Mapping[str, Any] | None, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Arguments of one part: its table, and over it those options that it has."""
-    known = _options_of(part)
-    unknown = sorted((table or {}).keys() - known)
-    if unknown:
-        raise InvalidRequest(
-            f"{name} has no option {', '.join(unknown)}",
-            cure=f"Options are: {', '.join(sorted(known))}.",
-        )
+    known = options_of(part)
+    require_options(table or {}, known, f"{name} has")
     return {**(table or {}), **{key: options[key] for key in known & options.keys()}}
-
-
-def _options_of(part: type[nn.Module]) -> set[str]:
-    parameters = inspect.signature(part.__init__).parameters.values()
-    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"spatial_dims"}

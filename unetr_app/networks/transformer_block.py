@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unetr_app.networks.layers import DropPath, FeedForward, LayerScale, SelfAttention, SwiGlu
+from unetr_app.networks.layers import DropPath, FeedForward, SelfAttention, SwiGlu, branch_scale
 from unetr_app.networks.recomputing import recompute
 
 
@@ -32,15 +32,14 @@ class BlockLayers(nn.Module):
     ):  # fmt: skip
         super().__init__()
         self.recompute = recompute
-        scale = nn.Identity if layer_scale is None else lambda: LayerScale(width, layer_scale)
         self.norm1 = nn.LayerNorm(width, eps=norm_eps)
         self.attention = SelfAttention(width, num_heads, qkv_bias=qkv_bias)
-        self.scale1 = scale()
+        self.scale1 = branch_scale(width, layer_scale)
         self.norm2 = nn.LayerNorm(width, eps=norm_eps)
         self.feed_forward = (
             SwiGlu(width, hidden) if gated else FeedForward(width, hidden, activation=activation)
         )
-        self.scale2 = scale()
+        self.scale2 = branch_scale(width, layer_scale)
         self.drop_path = DropPath(drop_path)
 
 

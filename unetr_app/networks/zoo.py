@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils.flop_counter import FlopCounterMode
 
 from unetr_app.errors import InvalidRequest
+from unetr_app.networks.choices import require_choice
 from unetr_app.networks.encoders import ENCODERS
 from unetr_app.networks.pretrained.layouts import LAYOUTS
 from unetr_app.networks.tuples import as_tuple
+from unetr_app.networks.without_memory import parameters_without_memory
 
 USUAL_SIDE = 96  # voxels an axis that cards are made for
 
@@ -90,10 +90,7 @@ def encoder_card(
         >>> card.strides
         ((8, 8, 8), (8, 8, 8), (8, 8, 8), (8, 8, 8))
     """
-    if name not in ENCODERS:
-        raise InvalidRequest(
-            f"there is no encoder {name!r}", cure=f"There are: {', '.join(sorted(ENCODERS))}."
-        )
+    require_choice(name, sorted(ENCODERS), "encoder")
     sides = range(USUAL_SIDE, 2 * USUAL_SIDE) if roi_size is None else (roi_size,)
     sizes = [as_tuple(side, spatial_dims, "roi_size") for side in sides]
     size, encoder = _laid_out(name, in_channels, sizes, {"spatial_dims": spatial_dims, **options})
@@ -139,34 +136,13 @@ def _laid_out(
     refusals: list[InvalidRequest] = []
     for size in sizes:
         try:
-            with _parameters_without_memory():
+            with parameters_without_memory():
                 encoder: nn.Module = build(in_channels, size, **options)
         except InvalidRequest as error:
             refusals.append(error)
         else:
             return size, encoder.to("meta").eval()
     raise refusals[0]
-
-
-@contextmanager
-def _parameters_without_memory() -> Iterator[None]:
-    """Modules built within have parameters with shapes alone; all else is computed as ever.
-
-    ``torch.device("meta")`` would do it for every tensor, also for those that constructors read
-    numbers from.
-    """
-    handle = register_module_parameter_registration_hook(_without_memory)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _without_memory(module: nn.Module, name: str, parameter: nn.Parameter | None) -> Any:
-    """Torch calls it with each parameter that a module is given, and takes the answer instead."""
-    if parameter is None:
-        return None
-    return nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
 
 
 def _count_flops(encoder: nn.Module, shape: tuple[int, ...]) -> int:

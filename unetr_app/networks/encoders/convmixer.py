@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unetr_app.errors import InvalidRequest
+from unetr_app.networks.choices import require_choice
 from unetr_app.networks.layers import DropPath
 from unetr_app.networks.patches import require_whole_patches, token_grid
 from unetr_app.networks.recomputing import recompute
@@ -117,11 +117,7 @@ class ConvMixer(nn.Module):
         super().__init__()
         patch = as_tuple(patch_size, spatial_dims, "patch_size")
         kernel = as_tuple(kernel_size, spatial_dims, "kernel_size")
-        if activation not in _ACTIVATIONS:
-            raise InvalidRequest(
-                f"there is no activation {activation!r}",
-                cure=f"There are: {', '.join(_ACTIVATIONS)}.",
-            )
+        require_choice(activation, _ACTIVATIONS, "activation")
         token_grid(as_tuple(roi_size, spatial_dims, "roi_size"), patch)
         self.patch_size = list(patch)
         self.taps = checked_taps(taps, depth)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unetr_app.networks.inflation import resize_positions
-from unetr_app.networks.layers import DropPath, FeedForward, LayerScale, SwiGlu
+from unetr_app.networks.layers import DropPath, FeedForward, SwiGlu, branch_scale
 from unetr_app.networks.patches import token_grid
 from unetr_app.networks.recomputing import recompute
 from unetr_app.networks.taps import checked_taps
@@ -134,13 +134,12 @@ class MixerBlock(nn.Module):
     ):  # fmt: skip
         super().__init__()
         self.recompute = recompute
-        scale = nn.Identity if layer_scale is None else lambda: LayerScale(width, layer_scale)
         self.norm1 = nn.LayerNorm(width, eps=norm_eps)
         self.token_mixing = TokenMixing(grid, token_dim, gated=gated)
-        self.scale1 = scale()
+        self.scale1 = branch_scale(width, layer_scale)
         self.norm2 = nn.LayerNorm(width, eps=norm_eps)
         self.channel_mixing = (SwiGlu if gated else FeedForward)(width, hidden)
-        self.scale2 = scale()
+        self.scale2 = branch_scale(width, layer_scale)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens: Tensor) -> Tensor:

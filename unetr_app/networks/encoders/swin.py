@@ -15,6 +15,7 @@ from monai.networks.nets.swin_unetr import SwinTransformer, WindowAttention
 from torch import Tensor, nn
 
 from unetr_app.errors import InvalidRequest
+from unetr_app.networks.choices import require_choice
 from unetr_app.networks.tuples import as_tuple
 
 _MOST_STAGES = 4  # fixed in MONAI's forward pass
@@ -80,10 +81,7 @@ class SwinEncoder(nn.Module):
         patch = as_tuple(patch_size, spatial_dims, "patch_size")
         window = as_tuple(window_size, spatial_dims, "window_size")
         _check_stages(embed_dim, depths, num_heads)
-        if merging not in _MERGINGS:
-            raise InvalidRequest(
-                f"there is no merging {merging!r}", cure=f"There are: {', '.join(_MERGINGS)}."
-            )
+        require_choice(merging, _MERGINGS, "merging")
         self.channels = tuple(embed_dim * 2**n for n in range(len(depths) + 1))
         self.strides = tuple(tuple(p * 2**n for p in patch) for n in range(len(depths) + 1))
         _check_roi(as_tuple(roi_size, spatial_dims, "roi_size"), self.strides[-1])

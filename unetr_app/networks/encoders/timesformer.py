@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unetr_app.errors import InvalidRequest
+from unetr_app.networks.choices import require_choice
 from unetr_app.networks.inflation import resize_positions
-from unetr_app.networks.layers import SelfAttention, initialise_linear
+from unetr_app.networks.layers import SelfAttention, head_width, initialise_linear
 from unetr_app.networks.patches import require_whole_patches, token_grid
 from unetr_app.networks.recomputing import recompute
 from unetr_app.networks.taps import checked_taps
@@ -160,12 +160,8 @@ class TimeSformer(nn.Module):
         gradient_checkpointing: bool = False,
     ):
         super().__init__()
-        if attention not in ATTENTIONS:
-            raise InvalidRequest(
-                f"there is no attention {attention!r}", cure=f"There are: {', '.join(ATTENTIONS)}."
-            )
-        if num_heads < 1 or embed_dim % num_heads:
-            raise InvalidRequest(f"embed_dim {embed_dim} is no multiple of num_heads {num_heads}")
+        require_choice(attention, ATTENTIONS, "attention")
+        head_width(embed_dim, num_heads)  # refuses what does not divide
         if isinstance(patch_size, int):
             patch_size = (1, patch_size, patch_size)[-spatial_dims:]
         self.patch_size = list(as_tuple(patch_size, spatial_dims, "patch_size"))

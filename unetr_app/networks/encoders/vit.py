@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from unetr_app.errors import InvalidRequest
+from unetr_app.networks.choices import require_choice
 from unetr_app.networks.inflation import resize_positions
-from unetr_app.networks.layers import initialise_linear
+from unetr_app.networks.layers import head_width, initialise_linear
 from unetr_app.networks.patches import require_whole_patches, token_grid
 from unetr_app.networks.pooling import AttentionPool, AveragePool
 from unetr_app.networks.positions import axial_rotation, sinusoidal_positions
@@ -103,7 +104,7 @@ class VisionTransformer(nn.Module):
         self.taps = checked_taps(taps, depth)
         self.channels = (embed_dim,) * len(self.taps)
         self.strides = (tuple(self.patch_size),) * len(self.taps)
-        self.kind: str = _checked_name(positions, _POSITIONS, "positions")
+        self.kind: str = require_choice(positions, _POSITIONS, "positions")
         self.head_width = _head_width(embed_dim, num_heads, spatial_dims, self.kind)
         self.prefix = int(class_token) + register_tokens
         self.balance_depth = balance_depth and spatial_dims == 3 and self.prefix > 0
@@ -125,7 +126,7 @@ class VisionTransformer(nn.Module):
         )  # fmt: skip
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps) if final_norm else nn.Identity()
         self.apply(initialise_linear)
-        self.pool = None if pool is None else _checked_name(pool, _POOLS, "pool")
+        self.pool = None if pool is None else require_choice(pool, _POOLS, "pool")
         if pool == "token" and not class_token:
             raise InvalidRequest("pool 'token' needs class_token=True")
         if pool == "attention":
@@ -203,16 +204,8 @@ def _parameter(*shape: int) -> nn.Parameter:
     return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
 
 
-def _checked_name(name: str, known: Sequence[str], what: str) -> str:
-    if name not in known:
-        raise InvalidRequest(f"there is no {what} {name!r}", cure=f"There are: {', '.join(known)}.")
-    return name
-
-
 def _head_width(embed_dim: int, num_heads: int, spatial_dims: int, positions: str) -> int:
-    if num_heads < 1 or embed_dim % num_heads:
-        raise InvalidRequest(f"embed_dim {embed_dim} is no multiple of num_heads {num_heads}")
-    width = embed_dim // num_heads
+    width = head_width(embed_dim, num_heads)
     if positions == "rotary" and (width % 2 or width < 2 * spatial_dims):
         raise InvalidRequest(
             f"rotary positions need an even head width of at least {2 * spatial_dims}, not {width}",

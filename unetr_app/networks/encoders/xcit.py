@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unetr_app.errors import InvalidRequest
-from unetr_app.networks.layers import DropPath, FeedForward, LayerScale, initialise_linear
+from unetr_app.networks.layers import (
+    DropPath,
+    FeedForward,
+    branch_scale,
+    head_width,
+    initialise_linear,
+)
 from unetr_app.networks.patches import require_whole_patches, token_grid
 from unetr_app.networks.recomputing import recompute
 from unetr_app.networks.taps import checked_taps
@@ -184,16 +190,15 @@ class XCiTBlock(nn.Module):
     ):  # fmt: skip
         super().__init__()
         self.recompute = recompute
-        scale = nn.Identity if layer_scale is None else lambda: LayerScale(width, layer_scale)
         self.norm1 = nn.LayerNorm(width, eps=norm_eps)
         self.attention = CrossCovarianceAttention(width, num_heads, qkv_bias=qkv_bias)
-        self.scale1 = scale()
+        self.scale1 = branch_scale(width, layer_scale)
         self.norm2 = nn.LayerNorm(width, eps=norm_eps)
         self.local = LocalPatchInteraction(width, spatial_dims)
-        self.scale2 = scale()
+        self.scale2 = branch_scale(width, layer_scale)
         self.norm3 = nn.LayerNorm(width, eps=norm_eps)
         self.feed_forward = FeedForward(width, hidden)
-        self.scale3 = scale()
+        self.scale3 = branch_scale(width, layer_scale)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens: Tensor, shape: list[int]) -> Tensor:
@@ -260,8 +265,7 @@ class XCiT(nn.Module):
     ):
         super().__init__()
         patch = as_tuple(patch_size, spatial_dims, "patch_size")
-        if num_heads < 1 or embed_dim % num_heads:
-            raise InvalidRequest(f"embed_dim {embed_dim} is no multiple of num_heads {num_heads}")
+        head_width(embed_dim, num_heads)  # refuses what does not divide
         token_grid(as_tuple(roi_size, spatial_dims, "roi_size"), patch)
         self.patch_size = list(patch)
         self.taps = checked_taps(taps, depth)

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import nn
 
 from unetr_app.errors import UnusableWeights
 from unetr_app.networks.pretrained.report import name_some
+from unetr_app.networks.without_memory import parameters_without_memory
 
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 
@@ -39,13 +39,14 @@ def require_agreement(encoder: nn.Module, build_reference: Callable[[], nn.Modul
     Args:
         encoder: That is to be filled.
         build_reference: Builds the encoder that the checkpoint's own options ask for; its tensors
-            are never read, and take no memory where its class can do without.
+            are never read, and take no memory.
 
     Raises:
         UnusableWeights: If they differ; the message names each option, ours and theirs.
     """
     found: dict[str, list[str]] = {}
-    theirs = dict(_without_memory(build_reference).named_modules())
+    with parameters_without_memory():
+        theirs = dict(build_reference().named_modules())
     for name, ours in encoder.named_modules():
         if name in theirs:
             for what in _differences(name, ours, theirs[name]):
@@ -91,11 +92,3 @@ def _words(name: str) -> str:
 
 def _where(name: str) -> str:
     return _NUMBER.sub("*", name) or "the encoder"
-
-
-def _without_memory(build: Callable[[], nn.Module]) -> nn.Module:
-    try:
-        with torch.device("meta"):
-            return build()
-    except (NotImplementedError, RuntimeError):  # a constructor that reads numbers from tensors
-        return build()

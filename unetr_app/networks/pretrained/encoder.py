@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from unetr_app.errors import InvalidRequest, UnusableWeights
+from unetr_app.networks.choices import options_of, require_options
 from unetr_app.networks.encoders import ENCODERS
 from unetr_app.networks.pretrained.agreement import require_agreement
 from unetr_app.networks.pretrained.files import read_checkpoint, require_finite
@@ -196,14 +196,8 @@ def _arguments(
     spatial_dims: int,
     roi_size: int | Sequence[int] | None,
 ) -> dict[str, Any]:
-    parameters = inspect.signature(ENCODERS[source.encoder].__init__).parameters.values()
-    options = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"spatial_dims"}
-    unknown = sorted(overrides.keys() - options - _FACTS)
-    if unknown:
-        raise InvalidRequest(
-            f"{source.encoder} has no option {', '.join(unknown)}",
-            cure=f"Options are: {', '.join(sorted(options | _FACTS))}.",
-        )
+    options = options_of(ENCODERS[source.encoder])
+    require_options(overrides, options | _FACTS, f"{source.encoder} has")
     chosen = {name: value for name, value in overrides.items() if name in options}
     arguments = {**source.options, **chosen, "spatial_dims": spatial_dims}
     if roi_size is None:

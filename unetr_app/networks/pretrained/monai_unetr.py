@@ -22,6 +22,10 @@ from unetr_app.errors import UnusableWeights
 
 StateDict = Mapping[str, Tensor]
 
+PATCH_SIZE = 16  # fixed in MONAI's UNETR
+TAPS = (4, 7, 10, 12)  # blocks after which MONAI's UNETR takes its maps, the last of all
+PUBLISHED_HEADS = {768: 12}  # channels to heads: MONAI's default, UNETR's (arXiv:2103.10504, 4.1)
+
 _NEVER_READ = re.compile(
     r"^vit\.(cls_token|patch_embedding\.cls_token|blocks\.\d+\.(norm_cross_attn|cross_attn)\.)"
 )
@@ -86,7 +90,7 @@ def rename_monai_unetr(
         if name == "encoder.positions":
             value = _positions_as_map(tensor, grid)
         elif name == "encoder.embed.weight":
-            value = _patches_as_convolution(tensor, patch_size or (16,) * len(grid))
+            value = patches_as_convolution(tensor, patch_size or (PATCH_SIZE,) * len(grid))
         if shapes is not None and shapes.get(name, value.shape) != value.shape:
             raise UnusableWeights(
                 f"the tensor {key!r} has shape {tuple(value.shape)}; {shapes[name]} is needed"
@@ -151,7 +155,7 @@ def _positions_as_map(positions: Tensor, grid: tuple[int, ...]) -> Tensor:
     return positions.transpose(1, 2).reshape(1, width, *grid)
 
 
-def _patches_as_convolution(weight: Tensor, patch_size: tuple[int, ...]) -> Tensor:
+def patches_as_convolution(weight: Tensor, patch_size: tuple[int, ...]) -> Tensor:
     """(E, patch... x C) of a linear layer to (E, C, patch...); a convolution stays as it is."""
     if weight.ndim != 2 or weight.shape[1] % math.prod(patch_size):
         return weight

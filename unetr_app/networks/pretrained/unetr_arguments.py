@@ -8,11 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from unetr_app.errors import UnusableWeights
-from unetr_app.networks.pretrained.monai_unetr import has_conv_blocks
-
-_UNETR_PATCH = 16  # fixed in MONAI's UNETR
-_UNETR_TAPS = (4, 7, 10, 12)  # blocks after which MONAI's UNETR takes its maps, the last of all
-_PUBLISHED_HEADS = {768: 12}  # embed_dim to heads of the published UNETR (arXiv:2103.10504, 4.1)
+from unetr_app.networks.pretrained.monai_unetr import (
+    PATCH_SIZE,
+    PUBLISHED_HEADS,
+    TAPS,
+    has_conv_blocks,
+)
 
 
 def unetr_arguments(
@@ -38,9 +39,9 @@ def unetr_arguments(
     positions = next(v for k, v in state.items() if "position_embedding" in k)  # (1, N, E)
     hidden = state["vit.blocks.0.mlp.linear1.weight"]  # (mlp, E)
     depth = 1 + max(int(k.split(".")[2]) for k in state if k.startswith("vit.blocks."))
-    if depth != _UNETR_TAPS[-1]:
+    if depth != TAPS[-1]:
         raise UnusableWeights(
-            f"the file holds {depth} transformer blocks; MONAI's UNETR has {_UNETR_TAPS[-1]}"
+            f"the file holds {depth} transformer blocks; MONAI's UNETR has {TAPS[-1]}"
         )
     embed_dim = int(positions.shape[2])
     return {
@@ -52,11 +53,11 @@ def unetr_arguments(
         "feature_size": int(stem.shape[0]),
         "embed_dim": embed_dim,
         "depth": depth,
-        "taps": _UNETR_TAPS,
+        "taps": TAPS,
         "mlp_dim": int(hidden.shape[0]),
         "qkv_bias": "vit.blocks.0.attn.qkv.bias" in state,
         "norm_eps": 1e-5,
-        "patch_size": _UNETR_PATCH,
+        "patch_size": PATCH_SIZE,
         "res_block": any(".conv3." in key for key in state),
         "conv_block": has_conv_blocks(state),
         "norm": _norm(state, config),
@@ -66,7 +67,7 @@ def unetr_arguments(
 
 
 def _heads(embed_dim: int, config: Mapping[str, Any]) -> int:
-    heads = config.get("num_heads", _PUBLISHED_HEADS.get(embed_dim))
+    heads = config.get("num_heads", PUBLISHED_HEADS.get(embed_dim))
     if heads is None:
         raise UnusableWeights(
             f"nothing says how many attention heads share {embed_dim} channels",
@@ -85,7 +86,7 @@ def _roi(positions: Tensor, spatial_dims: int, config: Mapping[str, Any]) -> Any
             f"nothing says how {count} tokens lie along {spatial_dims} axes",
             cure="Pass roi_size=(...), or put config.json beside the file.",
         )
-    return side * _UNETR_PATCH
+    return side * PATCH_SIZE
 
 
 def _norm(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Any:

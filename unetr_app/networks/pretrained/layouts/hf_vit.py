@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from unetr_app.errors import UnusableWeights
 from unetr_app.networks.layers import ACTIVATIONS
 from unetr_app.networks.pretrained.depth import stated_depth
 from unetr_app.networks.pretrained.layouts.published_vits import published_vit
+from unetr_app.networks.pretrained.layouts.vit_tokens import positions_as_map, with_their_positions
 from unetr_app.networks.pretrained.source import (
     Checkpoint,
     Source,
@@ -92,12 +92,10 @@ def read(checkpoint: Checkpoint) -> Source:
     positions = state[_POSITIONS]  # (1, before + N, E)
     grid = checkpoint.grid(int(positions.shape[1]) - before, patch)
     tensors, origins = dict(renamed.tensors), dict(renamed.origins)
-    tensors["positions"] = positions[:, before:].transpose(1, 2).reshape(1, -1, *grid)
+    tensors["positions"] = positions_as_map(positions, grid, before)
     origins["positions"] = _POSITIONS
     if prefixes:
-        tokens = torch.cat(prefixes, dim=1).float()
-        tokens[:, :before] += positions[:, :before].float()
-        tensors["prefix_tokens"] = tokens
+        tensors["prefix_tokens"] = with_their_positions(prefixes, positions, before)
         origins["prefix_tokens"] = " + ".join(name for name in _TOKENS if name in state)
     return Source(
         layout=NAME,

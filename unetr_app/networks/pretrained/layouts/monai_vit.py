@@ -7,11 +7,17 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from unetr_app.errors import UnusableWeights
 from unetr_app.networks.pretrained.depth import stated_depth
+from unetr_app.networks.pretrained.layouts.vit_tokens import positions_as_map
+from unetr_app.networks.pretrained.monai_unetr import (
+    PATCH_SIZE,
+    PUBLISHED_HEADS,
+    TAPS,
+    patches_as_convolution,
+)
 from unetr_app.networks.pretrained.source import Checkpoint, Source, count_blocks, rename
 
 NAME = "MONAI ViT"
@@ -37,9 +43,6 @@ _SKIPS = (
     (r"(patch_embedding\.)?cls_token", "never read by the forward pass"),
     (r"(encoder\d|decoder\d|out)\.", "decoder of UNETR"),
 )
-_PUBLISHED_HEADS = {768: 12}  # MONAI's default, and UNETR's (arXiv:2103.10504, section 4.1)
-_UNETR_TAPS = [4, 7, 10, 12]  # blocks after which UNETR takes its maps, the last of all
-_UNETR_DEPTH, _UNETR_PATCH = 12, 16  # no arguments of MONAI's UNETR
 
 
 def recognises(keys: Collection[str]) -> bool:
@@ -61,10 +64,10 @@ def read(checkpoint: Checkpoint) -> Source:
     tensors["embed.weight"] = embed
     positions = tensors["positions"]  # (1, N, E)
     grid = checkpoint.grid(int(positions.shape[1]), patch)
-    tensors["positions"] = positions.transpose(1, 2).reshape(1, -1, *grid)
+    tensors["positions"] = positions_as_map(positions, grid)
     options = _options(checkpoint, tensors, patch)
-    if _is_unetr(checkpoint) and options["depth"] == _UNETR_DEPTH:
-        options["taps"] = _UNETR_TAPS
+    if _is_unetr(checkpoint) and options["depth"] == TAPS[-1]:
+        options["taps"] = list(TAPS)
     return Source(
         layout=NAME,
         encoder="vit",
@@ -93,12 +96,12 @@ def _options(
     found = count_blocks(tensors, _BLOCK, checkpoint.path)
     tokens = int("prefix_tokens" in tensors)
     checkpoint.require_stated("class tokens", tokens, "class_token", "classification")
-    usual = _UNETR_DEPTH if _is_unetr(checkpoint) else None
+    usual = TAPS[-1] if _is_unetr(checkpoint) else None
     return {
         "patch_size": checkpoint.per_axis(patch),
         "embed_dim": width,
         "depth": stated_depth(checkpoint, found, "num_layers", published=usual),
-        "num_heads": int(checkpoint.fact("num_heads", published=_PUBLISHED_HEADS.get(width))),
+        "num_heads": int(checkpoint.fact("num_heads", published=PUBLISHED_HEADS.get(width))),
         "mlp_dim": int(tensors["blocks.0.feed_forward.expand.weight"].shape[0]),
         "class_token": bool(tokens),
         "balance_depth": len(patch) == 2,  # a class token that learned from volumes knows depth
@@ -111,10 +114,9 @@ def _embedding(checkpoint: Checkpoint, weight: Tensor) -> tuple[Tensor, tuple[in
     """The embedding as a convolution (E, C, patch...), and the patch."""
     if weight.ndim > 2:
         return weight, tuple(int(n) for n in weight.shape[2:])
-    # A linear layer over flattened patches, ordered height, width, depth, channel.
     said = checkpoint.arguments.get("patch_size")  # what the caller gives is that of the encoder
     if said is None:
-        said = _UNETR_PATCH if _is_unetr(checkpoint) else checkpoint.fact("patch_size")
+        said = PATCH_SIZE if _is_unetr(checkpoint) else checkpoint.fact("patch_size")
     axes = int(checkpoint.arguments.get("spatial_dims", checkpoint.spatial_dims))
     patch = (said,) * axes if isinstance(said, int) else tuple(int(n) for n in said)
     if weight.shape[1] % math.prod(patch):
@@ -122,5 +124,4 @@ def _embedding(checkpoint: Checkpoint, weight: Tensor) -> tuple[Tensor, tuple[in
             f"{weight.shape[1]} numbers a patch are no channels of {patch} voxels",
             cure="Pass patch_size=..., that of the checkpoint.",
         )
-    kernel = weight.reshape(len(weight), *patch, -1)
-    return torch.movedim(kernel, -1, 1).contiguous(), patch
+    return patches_as_convolution(weight, patch), patch

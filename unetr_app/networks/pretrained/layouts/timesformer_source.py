@@ -8,6 +8,7 @@ from torch import Tensor
 
 from unetr_app.errors import UnusableWeights
 from unetr_app.networks.pretrained.depth import stated_depth
+from unetr_app.networks.pretrained.layouts.vit_tokens import positions_as_map, with_their_positions
 from unetr_app.networks.pretrained.source import Checkpoint, Renamed, Source, count_blocks
 
 # Parts of what the authors and transformers call their checkpoints, hyphens as underscores, with
@@ -45,9 +46,10 @@ def timesformer_source(layout: str, checkpoint: Checkpoint, renamed: Renamed) ->
     patch = tuple(int(n) for n in embed.shape[2:])
     positions = tensors["positions"].float()  # (1, 1 + N, C)
     grid = checkpoint.grid(int(positions.shape[1]) - 1, patch)
-    tensors["prefix_tokens"] = tensors.pop("class_token").float() + positions[:, :1]
+    class_token = tensors.pop("class_token")  # (1, 1, C)
+    tensors["prefix_tokens"] = with_their_positions([class_token], positions, 1)
     origins["prefix_tokens"] = f"{origins.pop('class_token')} + {origins['positions']}"
-    tensors["positions"] = positions[:, 1:].transpose(1, 2).reshape(1, -1, *grid)
+    tensors["positions"] = positions_as_map(positions, grid, 1)
     size = tuple(n * p for n, p in zip(grid, patch, strict=True))
     if checkpoint.spatial_dims == 3:
         over_depth = tensors.get("depth_positions")  # (1, T, C)

@@ -13,13 +13,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from unetr_app.errors import UnusableWeights
 from unetr_app.networks.layers import ACTIVATIONS
 from unetr_app.networks.pretrained.depth import stated_depth
 from unetr_app.networks.pretrained.layouts.published_vits import PublishedVit, published_vit
+from unetr_app.networks.pretrained.layouts.vit_tokens import positions_as_map, with_their_positions
 from unetr_app.networks.pretrained.source import (
     Checkpoint,
     Source,
@@ -182,10 +182,8 @@ def _tokens(
     prefixes = [state[name] for name in _PREFIXES if name in state]  # each (1, k, E)
     positions = state["pos_embed"]  # (1, L, E)
     before, grid = _split_positions(checkpoint, int(positions.shape[1]), prefixes, patch)
-    prefix = torch.cat(prefixes, dim=1).float() if prefixes else None
-    if prefix is not None and before:
-        prefix[:, :before] += positions[:, :before].float()
-    laid_out = positions[:, before:].transpose(1, 2).reshape(1, -1, *grid)
+    prefix = with_their_positions(prefixes, positions, before) if prefixes else None
+    laid_out = positions_as_map(positions, grid, before)
     return prefix, laid_out, tuple(n * p for n, p in zip(grid, patch, strict=True))
 
 
