@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unetr_app.bundle import Bundle, root_cause
 from unetr_app.errors import DeviceMemory, InvalidRequest, UnetrError, UnusableBundle
 from unetr_app.explain.window import Window, window_at, windows_over
+from unetr_app.inference.memory import is_out_of_memory
 from unetr_app.inference.preprocess import preprocess
 from unetr_app.inference.restore import model_geometry
 from unetr_app.volume import Volume
@@ -118,7 +119,7 @@ class Explainer:
         if isinstance(error, UnetrError):
             return error
         cause = root_cause(error)
-        if "not enough memory" in cause or isinstance(error, torch.OutOfMemoryError | MemoryError):
+        if is_out_of_memory(error):
             return DeviceMemory(
                 f"{self.device} ran out of memory with an input of {self.roi_size} voxels",
                 cure="Choose a smaller --roi-size, or a machine with more memory.",

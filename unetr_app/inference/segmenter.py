@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unetr_app.bundle import Bundle, BundleCard, open_bundle, root_cause
 from unetr_app.errors import DeviceMemory, InvalidRequest, UnetrError, UnusableBundle
+from unetr_app.inference.memory import is_out_of_memory
 from unetr_app.inference.preprocess import preprocess
 from unetr_app.inference.windows import WatchedNetwork, window_count
 from unetr_app.version import __version__
@@ -126,7 +127,7 @@ class Segmenter:
     def _explained(self, error: Exception, volume: Volume) -> UnetrError:
         """Our error for one that came out of torch, MONAI or a bundle's own code."""
         cause = root_cause(error)
-        if "not enough memory" in cause or isinstance(error, torch.OutOfMemoryError | MemoryError):
+        if is_out_of_memory(error):
             return DeviceMemory(
                 f"{self.bundle.device} ran out of memory at a volume of {volume.geometry.shape}",
                 cure="Use --device cpu, or a machine with more memory.",
