@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--encoders", nargs="+", default=["vit"], choices=sorted(ENCODERS))
     parser.add_argument("--cases", nargs="+", type=int, default=[10, 25, 160])
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--val-cases", type=int, help="score so few cases, for a trial")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()

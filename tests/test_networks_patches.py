@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from unetr_app.errors import InvalidRequest
-from unetr_app.networks.patches import require_whole_patches, token_grid
+from unetr_app.networks.patches import require_input, token_grid
 
 
 def test_tokens_along_each_axis() -> None:
@@ -19,10 +19,17 @@ def test_a_patch_that_does_not_divide_is_refused(roi: tuple[int, int]) -> None:
 
 
 def test_inputs_of_whole_patches_pass() -> None:
-    require_whole_patches(torch.zeros(1, 1, 8, 12), [4, 6])
+    require_input(torch.zeros(1, 1, 8, 12), 1, [4, 6])
 
 
 @pytest.mark.parametrize("shape", [(8, 13), (7, 12)])
 def test_other_inputs_are_refused_in_words(shape: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match=r"no multiple of the patch \[4, 6\]"):
-        require_whole_patches(torch.zeros(1, 1, *shape), [4, 6])
+    with pytest.raises(ValueError, match=r"no multiple of \[4, 6\]"):
+        require_input(torch.zeros(1, 1, *shape), 1, [4, 6])
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (1, 8, 12), (2, 3, 8, 12), (1, 1, 4, 8, 12), ()])
+def test_other_axes_and_channels_are_refused_in_words(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"channels 1, 2 spatial axes") as caught:
+        require_input(torch.zeros(shape), 1, [4, 6])
+    assert str(list(shape)) in str(caught.value)

@@ -139,6 +139,32 @@ def test_options_of_the_encoder_may_be_given_and_win(folder: Path) -> None:
     ]
 
 
+def test_what_is_said_against_the_configuration_is_told(tmp_path: Path) -> None:
+    arguments = {"num_heads": HEADS, "depth": 2, "img_size": [12, 12]}
+    folder = write_checkpoint(tmp_path, vit_state(), {"model_args": arguments})
+    same = {"num_heads": HEADS, "depth": 2, "image_size": 12}
+    assert encoder_from_checkpoint(folder, **same)[1].overruled == ()
+    _, report = encoder_from_checkpoint(folder, num_heads=2 * HEADS, depth=1)
+    assert set(report.overruled) == {
+        f"num_heads is {2 * HEADS}, not {HEADS}",
+        "depth is 1, not 2",
+    }
+    assert "Against config.json: " in str(report)
+
+
+def test_a_bias_that_no_layer_of_the_checkpoint_has_is_zero(tmp_path: Path) -> None:
+    state = {k: v for k, v in vit_state().items() if not k.endswith("attn.proj.bias")}
+    folder = write_checkpoint(tmp_path, state, CONFIG)
+    encoder = _vit()
+    for block in encoder.blocks:
+        nn.init.ones_(block.attention.project.bias)
+    report = load_pretrained(encoder, folder)
+    assert {r.name for r in report.of("missing")} == {
+        f"blocks.{n}.attention.project.bias" for n in range(2)
+    }
+    assert all(not block.attention.project.bias.any() for block in encoder.blocks)
+
+
 @pytest.mark.parametrize("name", ["num_head", "image_sizes", "roi"])
 def test_an_unknown_argument_is_refused_with_those_that_are_known(name: str, folder: Path) -> None:
     with pytest.raises(InvalidRequest, match=f"vit has no option {name}") as caught:

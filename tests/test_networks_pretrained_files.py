@@ -201,3 +201,10 @@ def test_a_tensor_that_is_not_finite_is_named(value: float) -> None:
     spoilt = WEIGHTS | {"c": torch.tensor([0.0, value])}
     with pytest.raises(UnusableWeights, match="'c' holds values that are not finite"):
         require_finite(spoilt, "w.pt")
+
+
+def test_a_configuration_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UnusableWeights, match="configuration, without weights") as caught:
+        read_checkpoint(tmp_path / "config.json")
+    assert "folder" in caught.value.cure

@@ -212,7 +212,10 @@ def test_what_is_not_whole_or_computes_something_else_is_refused(
 def test_one_tensor_that_is_gone_is_missed_and_changes_no_option(gone: str, tmp_path: Path) -> None:
     state = _renamed(vit_state(scaled=True), "dinov2")
     del state[gone]
-    encoder, report = encoder_from_checkpoint(write_checkpoint(tmp_path, state, _config()))
+    folder = write_checkpoint(tmp_path, state, _config())
+    with pytest.raises(UnusableWeights, match="the file lacks"):
+        encoder_from_checkpoint(folder)
+    encoder, report = encoder_from_checkpoint(folder, minimum_coverage=0.9)
     assert len(report.of("missing")) == 1
     assert {"norm.weight", "blocks.0.scale1.gamma"} <= set(encoder.state_dict())
 

@@ -241,10 +241,13 @@ def test_one_tensor_that_is_gone_is_missed_and_changes_no_option(gone: str, tmp_
     state = vit_state(scaled=True, prefix={"cls_token": 1}, placed=0)
     del state[gone]
     folder = write_checkpoint(tmp_path, state)
-    encoder, report = encoder_from_checkpoint(folder, spatial_dims=2, num_heads=HEADS)
+    options: dict[str, Any] = {"spatial_dims": 2, "num_heads": HEADS}
     if gone == "cls_token":  # nothing says that it ever was
-        assert report.coverage == 1
+        assert encoder_from_checkpoint(folder, **options)[1].coverage == 1
         return
+    with pytest.raises(UnusableWeights, match="the file lacks"):
+        encoder_from_checkpoint(folder, **options)
+    encoder, report = encoder_from_checkpoint(folder, minimum_coverage=0.9, **options)
     assert len(report.of("missing")) == 1
     assert {"norm.weight", "blocks.0.scale1.gamma", "blocks.0.attention.qkv.bias"} <= set(
         encoder.state_dict()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from unetr_app.errors import InvalidRequest
+from unetr_app.errors import InvalidRequest, UnusableWeights
 from unetr_app.networks import build_network
 
 SMALL: dict[str, Any] = {"embed_dim": 12, "depth": 3, "num_heads": 2, "feature_size": 4}
@@ -212,3 +212,24 @@ def test_an_unknown_option_in_a_table_is_refused_with_what_there_is(table: str, 
         build_network(decoder="mlp", roi_size=16, patch_size=8, **{table: {"featur_size": 4}})
     assert ("patch_size" in caught.value.cure) == (name == "vit")
     assert ("width" in caught.value.cure) == (name == "mlp")
+
+
+def test_weights_of_another_network_are_refused_in_few_words() -> None:
+    small: dict[str, Any] = {"roi_size": 16, "patch_size": 8, "embed_dim": 24, "num_heads": 2}
+    network = build_network("vit", depth=2, feature_size=4, **small)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    for other in (
+        build_network("vit", depth=3, feature_size=4, **small),
+        build_network("vit", depth=2, feature_size=8, **small),
+        build_network("segformer", "mlp", roi_size=32),
+    ):
+        with pytest.raises(UnusableWeights, match="another network") as caught:
+            network.load_state_dict(other.state_dict())
+        assert "such as --encoder" in caught.value.cure
+        assert len(str(caught.value)) < 600
+    with pytest.raises(UnusableWeights, match=r"lack encoder\.norm\.bias; they hold besides x"):
+        network.load_state_dict(
+            {k: v for k, v in before.items() if k != "encoder.norm.bias"}
+            | {"x": before["head.conv.conv.bias"]}
+        )
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

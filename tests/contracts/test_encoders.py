@@ -126,6 +126,17 @@ def test_a_size_that_the_strides_do_not_divide_is_refused_in_words(name: str, di
 
 @every_encoder
 @in_2d_and_3d
+def test_other_axes_and_channels_are_refused_in_words(name: str, dims: int) -> None:
+    encoder = small_encoder(name, dims, in_channels=2)
+    image = _image(roi_for(dims), channels=2)
+    for other in (image[:, :1], image[0], image.unsqueeze(2), torch.cat([image, image], dim=1)):
+        with pytest.raises(ValueError, match=f"channels 2, {dims} spatial axes") as caught:
+            encoder(other)
+        assert str(list(other.shape)) in str(caught.value)
+
+
+@every_encoder
+@in_2d_and_3d
 def test_every_weight_and_every_voxel_takes_part(name: str, dims: int) -> None:
     encoder = shake(small_encoder(name, dims)).train()  # first weights may be zero: shaken
     image = _image(roi_for(dims)).requires_grad_()

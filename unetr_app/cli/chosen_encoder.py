@@ -155,7 +155,7 @@ def _built(
         encoder, report = encoder_from_checkpoint(
             words.load, in_channels=in_channels, roi_size=roi, fold_normalisation=False, **options
         )
-        return encoder, Path(words.load).name, report.summary()
+        return encoder, Path(words.load).resolve().name, report.summary()
     build: Any = ENCODERS[require_choice(words.encoder, sorted(ENCODERS), "encoder")]
     require_options(options, options_of(build), f"{words.encoder} has")
     try:

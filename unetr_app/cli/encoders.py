@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unetr_app.cli.progress import count_bar
 from unetr_app.cli.screen import counted, say, show_table
 from unetr_app.errors import InvalidRequest, UnetrError, UnusableWeights
 
@@ -94,7 +95,7 @@ def command(
             given = (encoder, spatial_dims, in_channels, roi_size, patch_size, option or None)
             if any(value is not None for value in given):
                 raise InvalidRequest(
-                    "of the options --json alone is for the list", cure="Add --load CHECKPOINT."
+                    "the list takes no option but --json", cure="Add --load CHECKPOINT."
                 )
             _list(as_json=as_json)
             return
@@ -116,6 +117,8 @@ def _arguments(
     from unetr_app.cli.chosen_encoder import parse_options
 
     found = parse_options(options)
+    if "patch_size" in found and patch_size is not None:
+        raise InvalidRequest("--patch-size and --option patch_size", cure="Keep one of them.")
     for name in found.keys() & _OF_THEIR_OWN.keys():
         raise InvalidRequest(f"{name} is no --option", cure=f"Say it with {_OF_THEIR_OWN[name]}.")
     said = {
@@ -141,7 +144,12 @@ def _list(*, as_json: bool) -> None:
     from unetr_app.networks import ENCODERS
     from unetr_app.networks.zoo import encoder_card
 
-    cards = [encoder_card(name) for name in sorted(ENCODERS)]
+    cards: list[EncoderCard] = []
+    with count_bar("encoders", quiet=as_json) as show:
+        for n, name in enumerate(sorted(ENCODERS)):
+            cards.append(encoder_card(name))
+            if show:
+                show(n + 1, len(ENCODERS))
     if as_json:
         say(json.dumps([asdict(card) for card in cards]))
         return
@@ -182,10 +190,9 @@ def _show_loaded(path: str, arguments: dict[str, Any], *, as_json: bool) -> None
         }  # fmt: skip
         say(json.dumps({"checkpoint": os.path.basename(path), **_as_dict(report), **sizes}))
         return
-    say(f"{os.path.basename(path)}: {report.summary()}.")
-    if report.input_note:
-        say(report.input_note)
-    show_table(("Status", ">Tensors", "Name", "Shape", "Note"), report.rows())
+    table = f"{os.path.basename(path)}: {report.table()}"
+    for line in table.splitlines():  # in full: a table of ours would crop names
+        say(line)
     say(f"{report.encoder}: {total:,} parameters; reads {counted(channels, 'channel')} of {axes} "
         "axes.")  # fmt: skip
     maps = zip(encoder.channels, encoder.strides, strict=True)
@@ -214,6 +221,7 @@ def _as_dict(report: LoadReport) -> dict[str, Any]:
         "encoder": report.encoder,
         "coverage": report.coverage,
         "input_note": report.input_note,
+        "overruled": report.overruled,
         "tensors": [asdict(record) for record in report.records],
     }
 

@@ -27,19 +27,27 @@ def token_grid(roi_size: Sequence[int], patch_size: Sequence[int]) -> tuple[int,
     return tuple(n // p for n, p in zip(roi_size, patch_size, strict=True))
 
 
-def require_whole_patches(x: Tensor, patch_size: list[int]) -> None:
-    """Refuse, in a forward pass, an input that the patch does not divide; TorchScript may call it.
+def require_input(x: Tensor, in_channels: int, multiples: list[int]) -> None:
+    """Refuse, in a forward pass, what an encoder cannot read; TorchScript may call it.
 
     Args:
         x: (B, C, spatial...).
-        patch_size: Voxels of a token along each axis.
+        in_channels: C that the encoder was built for.
+        multiples: What each axis must be a multiple of: the patch, or the coarsest stride.
 
     Raises:
-        ValueError: If an axis is no multiple of the patch; the message names both shapes.
+        ValueError: If there are other axes or channels, or an axis is no multiple; the message
+            names both shapes.
     """
-    for n, patch in enumerate(patch_size):
-        if x.shape[2 + n] % patch != 0:
+    axes = len(multiples)
+    if x.dim() != axes + 2 or x.shape[1] != in_channels:
+        raise ValueError(
+            f"input of shape {list(x.shape)}: this encoder reads (batch, channels {in_channels}, "
+            f"{axes} spatial axes)"
+        )
+    for n, step in enumerate(multiples):
+        if x.shape[2 + n] % step != 0:
             raise ValueError(
-                f"input of {x.shape[2:]} voxels is no multiple of the patch {patch_size}: "
-                "crop or pad it"
+                f"input of {list(x.shape[2:])} voxels is no multiple of {multiples}, patch or "
+                "coarsest stride of this encoder: crop or pad it"
             )

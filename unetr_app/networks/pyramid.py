@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from unetr_app.errors import InvalidRequest
 from unetr_app.networks.layers import DropPath, branch_scale
 from unetr_app.networks.mix_feed_forward import MixFeedForward
+from unetr_app.networks.patches import require_input
 from unetr_app.networks.pyramid_sizes import PerAxis, StageSizes, smallest_input, stage_sizes
 from unetr_app.networks.recomputing import recompute
 from unetr_app.networks.reduced_attention import (
@@ -182,6 +183,7 @@ class PyramidEncoder(nn.Module):
             mlp_ratios=mlp_ratios, patch_strides=patch_strides, patch_sizes=patch_sizes,
             sr_ratios=sr_ratios,
         )  # fmt: skip
+        self.in_channels = in_channels
         self.channels = tuple(stage.width for stage in sizes)
         self.strides = tuple(stage.stride for stage in sizes)
         self.total_stride = list(self.strides[-1])
@@ -196,11 +198,12 @@ class PyramidEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, C, D, H, W) or (B, C, H, W) to one (B, embed_dims[n], grid...) map a stage."""
-        for n, stride in enumerate(self.total_stride):
-            if x.shape[2 + n] % stride != 0 or x.shape[2 + n] < self.least_input[n]:
+        require_input(x, self.in_channels, self.total_stride)
+        for n, least in enumerate(self.least_input):
+            if x.shape[2 + n] < least:
                 raise ValueError(
-                    f"input of {x.shape[2:]} voxels is no multiple of the last stride "
-                    f"{self.total_stride} or smaller than {self.least_input}: crop or pad it"
+                    f"input of {list(x.shape[2:])} voxels is smaller than "
+                    f"{self.least_input}: pad it"
                 )
         maps: list[Tensor] = []
         for stage in self.stages:

@@ -12,12 +12,13 @@ from monai.networks.blocks.dynunet_block import UnetOutBlock
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unetr_app.errors import InvalidRequest
+from unetr_app.errors import InvalidRequest, UnusableWeights
 from unetr_app.networks.choices import options_of, require_choice, require_options
 from unetr_app.networks.decoders import DECODERS
 from unetr_app.networks.encoders import ENCODERS
 from unetr_app.networks.pretrained.encoder import encoder_from_checkpoint
 from unetr_app.networks.pretrained.monai_unetr import is_monai_unetr, rename_monai_unetr
+from unetr_app.networks.pretrained.report import name_some
 from unetr_app.networks.tuples import as_tuple
 
 _log = logging.getLogger(__name__)
@@ -86,11 +87,18 @@ class SegmentationNetwork(nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """As `torch.nn.Module.load_state_dict`; takes MONAI's UNETR names, today's and old, too."""
+        """As `torch.nn.Module.load_state_dict`; takes MONAI's UNETR names, today's and old, too.
+
+        Raises:
+            UnusableWeights: If tensors are missing, unknown or of another shape while ``strict``;
+                the message names some of them.
+        """
         if is_monai_unetr(state_dict):
             shapes = {name: tuple(value.shape) for name, value in self.state_dict().items()}
             grid = shapes["encoder.positions"][2:]
             state_dict = rename_monai_unetr(state_dict, grid=grid, shapes=shapes)
+        if strict:
+            _require_fit(self.state_dict(), state_dict)
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
 
@@ -168,6 +176,23 @@ def build_network(
         out_channels=out_channels,
         deep_supervision=deep_supervision,
     )
+
+
+def _require_fit(own: Mapping[str, Tensor], given: Mapping[str, Any]) -> None:
+    """In words, and few: torch names every tensor, which fills screens."""
+    common = [name for name in own if name in given]
+    found = {
+        "lack": [name for name in own if name not in given],
+        "hold besides": [name for name in given if name not in own],
+        "have in another shape": [n for n in common if given[n].shape != own[n].shape],
+    }
+    told = [f"{verb} {name_some(names, 2)}" for verb, names in found.items() if names]
+    if told:
+        raise UnusableWeights(
+            f"the weights are of another network: they {'; they '.join(told)}",
+            cure="Build the network as it was built in training: the same encoder, decoder, "
+            "options and pretrained (in a bundle the same overrides, such as --encoder).",
+        )
 
 
 def _pretrained_encoder(

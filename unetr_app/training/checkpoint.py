@@ -126,7 +126,7 @@ class TrainingState:
         try:
             for kind, part in self.parts.items():
                 part.load_state_dict(state[kind])
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        except (UnusableWeights, KeyError, RuntimeError, ValueError, TypeError) as error:
             raise UnusableWeights(
                 f"this is the state of another network or recipe: {error}",
                 cure="Give another --output_dir, or start with --resume False.",

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from unetr_app.networks.choices import require_choice
 from unetr_app.networks.layers import DropPath
-from unetr_app.networks.patches import require_whole_patches, token_grid
+from unetr_app.networks.patches import require_input, token_grid
 from unetr_app.networks.recomputing import recompute
 from unetr_app.networks.taps import checked_taps
 from unetr_app.networks.tuples import as_tuple
@@ -119,6 +119,7 @@ class ConvMixer(nn.Module):
         kernel = as_tuple(kernel_size, spatial_dims, "kernel_size")
         require_choice(activation, _ACTIVATIONS, "activation")
         token_grid(as_tuple(roi_size, spatial_dims, "roi_size"), patch)
+        self.in_channels = in_channels
         self.patch_size = list(patch)
         self.taps = checked_taps(taps, depth)
         self.channels = (embed_dim,) * len(self.taps)
@@ -139,7 +140,7 @@ class ConvMixer(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, C, D, H, W) or (B, C, H, W) to one (B, embed_dim, grid...) map a tap."""
-        require_whole_patches(x, self.patch_size)
+        require_input(x, self.in_channels, self.patch_size)
         features = self.embed_norm(self.activation(self.embed(x)))  # (B, E, grid)
         maps: list[Tensor] = []
         for n, block in enumerate(self.blocks):

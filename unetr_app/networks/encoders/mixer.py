@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from unetr_app.networks.inflation import resize_positions
 from unetr_app.networks.layers import DropPath, FeedForward, SwiGlu, branch_scale
-from unetr_app.networks.patches import token_grid
+from unetr_app.networks.patches import require_input, token_grid
 from unetr_app.networks.recomputing import recompute
 from unetr_app.networks.taps import checked_taps
 from unetr_app.networks.tuples import as_tuple
@@ -201,6 +201,7 @@ class MlpMixer(nn.Module):
         super().__init__()
         patch = as_tuple(patch_size, spatial_dims, "patch_size")
         self.roi_size = list(as_tuple(roi_size, spatial_dims, "roi_size"))
+        self.in_channels = in_channels
         self.taps = checked_taps(taps, depth)
         self.channels = (embed_dim,) * len(self.taps)
         self.strides = (patch,) * len(self.taps)
@@ -222,9 +223,10 @@ class MlpMixer(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, C, D, H, W) or (B, C, H, W) to one (B, embed_dim, grid...) map a tap."""
+        require_input(x, self.in_channels, [1] * len(self.roi_size))
         if list(x.shape[2:]) != self.roi_size:
             raise ValueError(
-                f"input of {x.shape[2:]} voxels: this Mixer is laid out for roi_size "
+                f"input of {list(x.shape[2:])} voxels: this Mixer is laid out for roi_size "
                 f"{self.roi_size} alone; give it windows of that shape"
             )
         embedded = self.embed(x)  # (B, E, grid)

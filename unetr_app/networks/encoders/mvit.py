@@ -24,6 +24,7 @@ from unetr_app.networks.multiscale_block import (
     MultiscaleBlock,
     pooled_grid,
 )
+from unetr_app.networks.patches import require_input
 from unetr_app.networks.pooling_attention import PoolMode, Residual, shortcut_pooling
 from unetr_app.networks.tokens import to_map, to_tokens
 from unetr_app.networks.tuples import as_tuple
@@ -156,6 +157,7 @@ class MultiscaleVisionTransformer(nn.Module):
         rows = zip(embed_dims, depths, num_heads, steps, steps_kv, strict=True)
         stages = [Stage(*row) for row in rows]
         plans = list(_plan_blocks(stages, grid, expand_in_attention=expand_in_attention))
+        self.in_channels = in_channels
         self.channels = tuple(plans[end - 1].channels_out for end in self.ends)
 
         convolution: Any = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
@@ -176,12 +178,7 @@ class MultiscaleVisionTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, C, D, H, W) or (B, C, H, W) to one (B, channels, grid...) map a stage."""
-        for n, stride in enumerate(self.stride):
-            if x.shape[2 + n] % stride != 0:
-                raise ValueError(
-                    f"input of {x.shape[2:]} voxels is no multiple of the coarsest stride "
-                    f"{self.stride}: crop or pad it"
-                )
+        require_input(x, self.in_channels, self.stride)
         embedded = self.embed(x)  # (B, E, grid)
         grid = list(embedded.shape[2:])
         if self.positions is not None:

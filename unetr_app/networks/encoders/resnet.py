@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from unetr_app.errors import InvalidRequest
 from unetr_app.networks.layers import DropPath, LayerScale
+from unetr_app.networks.patches import require_input
 from unetr_app.networks.recomputing import recompute
 from unetr_app.networks.tuples import as_tuple
 
@@ -145,6 +146,7 @@ class ResidualEncoder(nn.Module):
         self.needs_spread = "instance" in str(norm if isinstance(norm, str) else norm[0]).lower()
         _check_roi(roi, self.coarsest, needs_spread=self.needs_spread)
         self.gives_map = [max(stride) > 1 for stride in strides]
+        self.in_channels = in_channels
         self.channels = tuple(compress(widths, self.gives_map))
         self.strides = tuple(compress(strides, self.gives_map))
 
@@ -172,13 +174,9 @@ class ResidualEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, C, spatial...) to one map a stage that is coarser than the image, finest first."""
+        require_input(x, self.in_channels, self.coarsest)
         voxels = 1
         for n, stride in enumerate(self.coarsest):
-            if x.shape[2 + n] % stride != 0:
-                raise ValueError(
-                    f"input of {x.shape[2:]} voxels is no multiple of the stride "
-                    f"{self.coarsest}: crop or pad it"
-                )
             voxels *= x.shape[2 + n] // stride
         if self.needs_spread and voxels == 1:
             raise ValueError(

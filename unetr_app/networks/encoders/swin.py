@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from unetr_app.errors import InvalidRequest
 from unetr_app.networks.choices import require_choice
+from unetr_app.networks.patches import require_input
 from unetr_app.networks.tuples import as_tuple
 
 _MOST_STAGES = 4  # fixed in MONAI's forward pass
@@ -82,6 +83,7 @@ class SwinEncoder(nn.Module):
         window = as_tuple(window_size, spatial_dims, "window_size")
         _check_stages(embed_dim, depths, num_heads)
         require_choice(merging, _MERGINGS, "merging")
+        self.in_channels = in_channels
         self.channels = tuple(embed_dim * 2**n for n in range(len(depths) + 1))
         self.strides = tuple(tuple(p * 2**n for p in patch) for n in range(len(depths) + 1))
         _check_roi(as_tuple(roi_size, spatial_dims, "roi_size"), self.strides[-1])
@@ -100,12 +102,7 @@ class SwinEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, C, spatial...) to a map of patches and one a stage: (B, embed_dim x 2^n, ...)."""
-        for n, stride in enumerate(self.strides[-1]):
-            if x.shape[2 + n] % stride != 0:
-                raise ValueError(
-                    f"input of {tuple(x.shape[2:])} voxels is no multiple of the stride "
-                    f"{list(self.strides[-1])}: crop or pad it"
-                )
+        require_input(x, self.in_channels, list(self.strides[-1]))
         features = self.transformer.pos_drop(self.transformer.patch_embed(x))
         maps = [self.transformer.proj_out(features, True)]
         for n in range(1, len(self.strides)):

@@ -20,7 +20,7 @@ from torch.nn import functional
 from unetr_app.networks.choices import require_choice
 from unetr_app.networks.inflation import resize_positions
 from unetr_app.networks.layers import SelfAttention, head_width, initialise_linear
-from unetr_app.networks.patches import require_whole_patches, token_grid
+from unetr_app.networks.patches import require_input, token_grid
 from unetr_app.networks.recomputing import recompute
 from unetr_app.networks.taps import checked_taps
 from unetr_app.networks.transformer_block import BlockLayers
@@ -164,6 +164,7 @@ class TimeSformer(nn.Module):
         head_width(embed_dim, num_heads)  # refuses what does not divide
         if isinstance(patch_size, int):
             patch_size = (1, patch_size, patch_size)[-spatial_dims:]
+        self.in_channels = in_channels
         self.patch_size = list(as_tuple(patch_size, spatial_dims, "patch_size"))
         self.taps = checked_taps(taps, depth)
         self.joint = attention == "joint"
@@ -235,7 +236,7 @@ class TimeSformer(nn.Module):
         return tensor
 
     def _embed_with_positions(self, x: Tensor) -> Tensor:
-        require_whole_patches(x, self.patch_size)
+        require_input(x, self.in_channels, self.patch_size)
         embedded = self.embed(x)
         if x.ndim == 4:
             embedded = embedded.unsqueeze(2)  # (B, E, 1, h, w)

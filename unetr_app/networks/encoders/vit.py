@@ -19,7 +19,7 @@ from unetr_app.errors import InvalidRequest
 from unetr_app.networks.choices import require_choice
 from unetr_app.networks.inflation import resize_positions
 from unetr_app.networks.layers import head_width, initialise_linear
-from unetr_app.networks.patches import require_whole_patches, token_grid
+from unetr_app.networks.patches import require_input, token_grid
 from unetr_app.networks.pooling import AttentionPool, AveragePool
 from unetr_app.networks.positions import axial_rotation, sinusoidal_positions
 from unetr_app.networks.taps import checked_taps
@@ -100,6 +100,7 @@ class VisionTransformer(nn.Module):
         gradient_checkpointing: bool = False,
     ):
         super().__init__()
+        self.in_channels = in_channels
         self.patch_size = list(as_tuple(patch_size, spatial_dims, "patch_size"))
         self.taps = checked_taps(taps, depth)
         self.channels = (embed_dim,) * len(self.taps)
@@ -167,7 +168,7 @@ class VisionTransformer(nn.Module):
 
     def _embed(self, x: Tensor) -> Tensor:
         """(B, C, spatial...) to (B, E, grid...), learned positions added."""
-        require_whole_patches(x, self.patch_size)
+        require_input(x, self.in_channels, self.patch_size)
         embedded = self.embed(x)
         positions = self.positions
         if positions is not None:

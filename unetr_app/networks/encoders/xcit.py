@@ -25,7 +25,7 @@ from unetr_app.networks.layers import (
     head_width,
     initialise_linear,
 )
-from unetr_app.networks.patches import require_whole_patches, token_grid
+from unetr_app.networks.patches import require_input, token_grid
 from unetr_app.networks.recomputing import recompute
 from unetr_app.networks.taps import checked_taps
 from unetr_app.networks.tuples import as_tuple
@@ -267,6 +267,7 @@ class XCiT(nn.Module):
         patch = as_tuple(patch_size, spatial_dims, "patch_size")
         head_width(embed_dim, num_heads)  # refuses what does not divide
         token_grid(as_tuple(roi_size, spatial_dims, "roi_size"), patch)
+        self.in_channels = in_channels
         self.patch_size = list(patch)
         self.taps = checked_taps(taps, depth)
         self.channels = (embed_dim,) * len(self.taps)
@@ -287,7 +288,7 @@ class XCiT(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, C, D, H, W) or (B, C, H, W) to one (B, embed_dim, grid...) map a tap."""
-        require_whole_patches(x, self.patch_size)
+        require_input(x, self.in_channels, self.patch_size)
         embedded = self.embed(x)  # (B, E, grid)
         if self.positions is not None:
             embedded = embedded + self.positions(embedded.shape[2:])

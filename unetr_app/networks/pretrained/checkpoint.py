@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -20,6 +19,7 @@ from unetr_app.networks.pretrained.segformer_network import (
 )
 from unetr_app.networks.pretrained.source import Checkpoint, unwrap
 from unetr_app.networks.pretrained.unetr_arguments import unetr_arguments
+from unetr_app.networks.pretrained.wording import errors_in_words
 from unetr_app.networks.segmentation import SegmentationNetwork, build_network
 
 PathLike = str | os.PathLike[str]
@@ -54,10 +54,10 @@ def network_from_checkpoint(path: PathLike, **overrides: Any) -> SegmentationNet
     state, config = read_checkpoint(path)
     require_finite(state, path)
     if is_monai_unetr(state):
-        with _named(path, "UNETR"):
+        with errors_in_words(path, "UNETR"):
             return _unetr(unwrap_keys(state), config, overrides)
     if is_segformer_network(state):
-        with _named(path, "SegFormer"):
+        with errors_in_words(path, "SegFormer"):
             return _segformer(unwrap(state), config, overrides, path)
     raise UnusableWeights(
         f"the keys are of no layout that is known here; the first is {next(iter(state))!r}",
@@ -95,25 +95,3 @@ def _segformer(
         )
     network.load_state_dict(filled)
     return network.eval()
-
-
-@contextmanager
-def _named(path: PathLike, network: str) -> Iterator[None]:
-    """Errors name the file; what torch says of tensors that make no network is put into words."""
-    try:
-        yield
-    except UnusableWeights as error:
-        if error.path is not None:
-            raise
-        raise UnusableWeights(error.what, cure=error.cure, path=path) from error
-    except KeyError as error:
-        raise UnusableWeights(f"the tensor {error} is missing", path=path) from error
-    except RuntimeError as error:  # torch lists missing, unexpected and misshapen tensors
-        raise UnusableWeights(f"the tensors do not fit: {error}", path=path) from error
-    except (ValueError, TypeError, IndexError, ArithmeticError) as error:
-        raise UnusableWeights(
-            f"the shapes of the tensors, config.json or the arguments given make no {network}: "
-            f"{error}",
-            cure="Compare config.json and the arguments with those of the reference.",
-            path=path,
-        ) from error

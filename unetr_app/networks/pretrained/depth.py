@@ -23,10 +23,9 @@ def stated_depth(
     Raises:
         UnusableWeights: If the configuration, or else the table, says another number.
     """
+    said = checkpoint.fact_or(None, "depth", *names, published=published)
     if checkpoint.given.get("depth") is not None:
-        return int(checkpoint.given["depth"])
-    told = [checkpoint.arguments.get(name) for name in ("depth", *names)]
-    said = next((n for n in told if n is not None), published)
+        return int(said)
     if said is not None and int(said) != found:
         raise UnusableWeights(
             f"the file holds {found} blocks, and {said} belong to this network",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from unetr_app.errors import InvalidRequest, UnusableWeights
-from unetr_app.networks.choices import options_of, require_options
+from unetr_app.networks.choices import options_of, require_choice, require_options
 from unetr_app.networks.encoders import ENCODERS
 from unetr_app.networks.pretrained.agreement import require_agreement
 from unetr_app.networks.pretrained.files import read_checkpoint, require_finite
@@ -25,14 +24,15 @@ from unetr_app.networks.pretrained.normalisation import (
 )
 from unetr_app.networks.pretrained.report import LoadReport, name_some
 from unetr_app.networks.pretrained.source import Checkpoint, Source, unwrap
+from unetr_app.networks.pretrained.wholeness import require_whole
+from unetr_app.networks.pretrained.wording import errors_in_words
 from unetr_app.networks.tuples import as_tuple
 
 PathLike = str | os.PathLike[str]
 
-MINIMUM_COVERAGE = 0.9
-
 _DEEPEST_DEFAULT = 96  # voxels along depth where nobody says how many
 _FACTS = {"image_size", "image_mean", "image_std"}  # of the checkpoint, no options of an encoder
+_OURS = {"minimum_coverage", "fold_normalisation", "encoder"}  # of `encoder_from_checkpoint`
 _SAME_NETWORK = {"segformer", "pvt"}  # one function where their sizes agree
 
 
@@ -63,7 +63,8 @@ def encoder_from_checkpoint(
         overrides: Arguments of the encoder's class, such as ``patch_size``, ``taps`` or
             ``drop_path``; facts that nothing else tells, such as ``num_heads`` and
             ``image_size``; ``encoder``, to build ``timesformer`` from a vision transformer;
-            ``minimum_coverage``, the share of the encoder's parameters that must be filled (0.9);
+            ``minimum_coverage``, the share of the encoder's parameters that must be filled: without
+            it 0.9, and no tensor missing in one block that is there in others;
             ``image_mean`` and ``image_std``, for the normalisation that is folded in.
 
     Returns:
@@ -79,11 +80,13 @@ def encoder_from_checkpoint(
         ...     "dinov2_vit_small_patch14", roi_size=(48, 64, 48), patch_size=8)  # doctest: +SKIP
         >>> print(report)  # doctest: +SKIP
     """
-    minimum = overrides.pop("minimum_coverage", MINIMUM_COVERAGE)
+    minimum = overrides.pop("minimum_coverage", None)
     folds = overrides.pop("fold_normalisation", True)
     wanted = overrides.pop("encoder", None)
+    if wanted is not None:
+        require_choice(wanted, sorted(ENCODERS), "encoder")
     checkpoint = _read(path, spatial_dims, overrides)
-    with _named(path):
+    with errors_in_words(path, "encoder"):
         source = _as_family(_read_source(checkpoint), wanted)
         arguments = _arguments(source, overrides, spatial_dims, roi_size)
         encoder = ENCODERS[source.encoder](in_channels, **arguments)  # pyright: ignore[reportCallIssue]
@@ -110,45 +113,22 @@ def load_pretrained(encoder: nn.Module, path: PathLike, **overrides: Any) -> Loa
             encoder was built with another ``num_heads``, ``norm_eps`` or the like, which no tensor
             shows.
     """
-    minimum = overrides.pop("minimum_coverage", MINIMUM_COVERAGE)
+    minimum = overrides.pop("minimum_coverage", None)
     folds = overrides.pop("fold_normalisation", True)
     family = next((name for name, kind in ENCODERS.items() if type(encoder) is kind), None)
     if family is None:
         raise InvalidRequest(
             f"{type(encoder).__name__} is no encoder of ours",
-            cure=f"Encoders are: {', '.join(sorted(ENCODERS))}.",
+            cure=f"Encoders are: {', '.join(sorted(ENCODERS))}; of a whole network it is .encoder.",
         )
     spatial_dims = len(encoder.strides[0])  # pyright: ignore[reportArgumentType, reportIndexIssue]
     checkpoint = _read(path, spatial_dims, overrides)
-    with _named(path):
+    with errors_in_words(path, "encoder"):
         source = _as_family(_read_source(checkpoint), family)
         arguments = _arguments(source, overrides, spatial_dims, None)
         require_agreement(encoder, lambda: ENCODERS[family](source.in_channels, **arguments))  # pyright: ignore[reportCallIssue]
         source, note = _with_normalisation(source, checkpoint, encoder, folds=folds)
         return _fill(encoder, source, checkpoint, minimum, note)
-
-
-@contextmanager
-def _named(path: PathLike) -> Iterator[None]:
-    """Errors name the file; what torch says of shapes that make no network is put into words."""
-    try:
-        yield
-    except UnusableWeights as error:
-        if error.path is not None:
-            raise
-        raise UnusableWeights(error.what, cure=error.cure, path=path) from error
-    except KeyError as error:
-        raise UnusableWeights(
-            f"the tensor {error} is missing",
-            cure="The file is not whole, or of a variant that is not known here.",
-            path=path,
-        ) from error
-    except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError) as error:
-        raise UnusableWeights(
-            f"tensors, config.json and arguments make no encoder: {error}",
-            cure="Compare config.json and the arguments with those of the checkpoint.",
-            path=path,
-        ) from error
 
 
 def _read(path: PathLike, spatial_dims: int, given: Mapping[str, Any]) -> Checkpoint:
@@ -186,8 +166,14 @@ def _as_family(source: Source, wanted: str | None) -> Source:
         return replace(source, encoder=wanted)
     raise UnusableWeights(
         f"the file holds {source.encoder} ({source.layout}); {wanted} was asked for",
-        cure=f"Build {source.encoder}, or take a checkpoint of {wanted}.",
+        cure=_family_cure(source, wanted),
     )
+
+
+def _family_cure(source: Source, wanted: str) -> str:
+    if wanted == "timesformer" and source.encoder == "vit":
+        return "A TimeSformer is made from vision transformers of images alone."
+    return f"Build {source.encoder}, or take a checkpoint of {wanted}."
 
 
 def _arguments(
@@ -197,7 +183,7 @@ def _arguments(
     roi_size: int | Sequence[int] | None,
 ) -> dict[str, Any]:
     options = options_of(ENCODERS[source.encoder])
-    require_options(overrides, options | _FACTS, f"{source.encoder} has")
+    require_options(overrides, options | _FACTS | _OURS, f"{source.encoder} has")
     chosen = {name: value for name, value in overrides.items() if name in options}
     arguments = {**source.options, **chosen, "spatial_dims": spatial_dims}
     if roi_size is None:
@@ -225,9 +211,9 @@ def _with_normalisation(
     stated = stated_normalisation(checkpoint, source.in_channels)
     stem: Any = encoder.get_submodule(source.stem.rpartition(".")[0])
     channels = int(encoder.state_dict()[source.stem].shape[1])
-    if stated is None or channels == source.in_channels:
+    if stated is None:
         return source, ""
-    if folds and channels == 1 and can_fold(stem, source):
+    if folds and channels == 1 != source.in_channels and can_fold(stem, source):
         return fold_normalisation(source, stated), (
             "Input: grey, 0 to 1; the checkpoint's normalisation is folded into the embedding."
         )
@@ -238,16 +224,10 @@ def _with_normalisation(
 
 
 def _fill(
-    encoder: nn.Module, source: Source, checkpoint: Checkpoint, minimum: float, note: str
+    encoder: nn.Module, source: Source, checkpoint: Checkpoint, minimum: float | None, note: str
 ) -> LoadReport:
     state, report = fit(encoder, source, checkpoint.state)
-    report = replace(report, input_note=note)
-    if report.coverage < minimum:
-        missing = [record.name for record in report.of("missing")]
-        raise UnusableWeights(
-            f"the file fills {report.coverage:.1%} of {source.encoder}, less than {minimum:.0%}; "
-            f"missing: {name_some(missing)}",
-            cure="It is not whole or of another network; minimum_coverage=... accepts less.",
-        )
+    report = replace(report, input_note=note, overruled=tuple(checkpoint.overruled.values()))
+    require_whole(report, minimum)
     encoder.load_state_dict(state)
     return report

@@ -62,7 +62,17 @@ def read_checkpoint(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if path.is_dir():
         return _read_tensors(_weights_in(path)), _read_configs(path)
     if not path.is_file():
-        raise UnusableWeights("there is no such file or folder", path=path)
+        raise UnusableWeights(
+            "there is no such file or folder",
+            cure="Check the path; nothing is downloaded.",
+            path=path,
+        )
+    if path.suffix == ".json":
+        raise UnusableWeights(
+            "this is a configuration, without weights",
+            cure="Name the folder that it lies in, or the file of the weights.",
+            path=path,
+        )
     return _read_tensors(path), _read_configs(path.parent)
 
 
@@ -159,8 +169,14 @@ def _read_config(path: Path) -> dict[str, Any]:
         return {}
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UnusableWeights(f"this is no JSON object: {error}", path=path) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UnusableWeights(
+            f"this is no JSON object: {error}", cure="Get it again from its source.", path=path
+        ) from error
+    except OSError as error:
+        raise UnusableWeights(
+            f"it cannot be read: {error.strerror}", cure="Check its permissions.", path=path
+        ) from error
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -183,5 +199,9 @@ def _unpacked(state: Any, path: Path) -> dict[str, Tensor]:
         name: value for name, value in named if isinstance(name, str) and isinstance(value, Tensor)
     }
     if not tensors:
-        raise UnusableWeights("the file holds no tensors by name", path=path)
+        raise UnusableWeights(
+            "the file holds no tensors by name",
+            cure="Ask for the state dict of the network.",
+            path=path,
+        )
     return tensors

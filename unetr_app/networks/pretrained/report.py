@@ -13,8 +13,9 @@ Status = Literal["loaded", "inflated", "resized", "missing", "skipped"]
 
 STATUSES: tuple[Status, ...] = ("loaded", "inflated", "resized", "missing", "skipped")
 
+FILLED: tuple[Status, ...] = ("loaded", "inflated", "resized")
+
 _SCREEN = 100  # columns
-_FILLED = ("loaded", "inflated", "resized")
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
@@ -55,19 +56,21 @@ class LoadReport:
         encoder: The encoder's name in `ENCODERS`.
         records: One for each tensor of the encoder, and each of the checkpoint without use.
         input_note: What the encoder expects of its input, as far as the checkpoint says it.
+        overruled: What the caller passed against the checkpoint's configuration, in words.
     """
 
     layout: str
     encoder: str
     records: tuple[TensorRecord, ...]
     input_note: str = ""
+    overruled: tuple[str, ...] = ()
 
     @property
     def coverage(self) -> float:
         """Share of the encoder's parameters that the checkpoint filled, 0 to 1."""
         ours = [r for r in self.records if r.status != "skipped" and r.is_parameter]
         total = sum(r.count for r in ours)
-        return sum(r.count for r in ours if r.status in _FILLED) / total if total else 0.0
+        return sum(r.count for r in ours if r.status in FILLED) / total if total else 0.0
 
     def of(self, status: Status) -> tuple[TensorRecord, ...]:
         """The records of one status.
@@ -104,12 +107,18 @@ class LoadReport:
         )
         return f"{self.layout} into {self.encoder}: {self.coverage:.1%} covered; {counts}"
 
+    def notes(self) -> list[str]:
+        """Sentences that a reader of the summary should know as well."""
+        against = "; ".join(self.overruled)
+        found = (self.input_note, f"Against config.json: {against}." if against else "")
+        return [note for note in found if note]
+
     def table(self) -> str:
         """The summary and the rows as plain text, for a screen of 100 columns.
 
         A note that finds no room beside its row stands below it.
         """
-        lines = [line for text in (self.summary(), self.input_note) for line in wrap(text, _SCREEN)]
+        lines = [line for text in (self.summary(), *self.notes()) for line in wrap(text, _SCREEN)]
         header = ("status", "count", "name", "shape", "note")
         rows = [header, *self.rows()]
         widths = [max(len(row[n]) for row in rows) for n in range(4)]

@@ -63,6 +63,7 @@ class Checkpoint:
         given: What the caller passed by name; wins over everything else.
         spatial_dims: Axes that were asked for, 2 or 3.
         path: Where it was found.
+        overruled: Filled while facts are asked for: what the caller says against the configuration.
     """
 
     state: Mapping[str, Tensor]
@@ -70,6 +71,7 @@ class Checkpoint:
     given: Mapping[str, Any] = field(default_factory=dict)
     spatial_dims: int = 3
     path: str | os.PathLike[str] = ""
+    overruled: dict[str, str] = field(default_factory=dict)
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -95,20 +97,30 @@ class Checkpoint:
         if found is None:
             raise UnusableWeights(
                 f"nothing says what {argument} is: no tensor tells it",
-                cure=f"Pass {argument}=..., or put the config.json of the checkpoint beside it.",
+                cure=f"Pass {argument}=... (--option {argument}=... on the command line), or put "
+                "the config.json of the checkpoint beside it.",
                 path=self.path,
             )
         return found
 
     def fact_or(self, default: Any, argument: str, *names: str, published: Any = None) -> Any:
         """As `fact`, with a default where it stands nowhere."""
+        said = next((self.arguments[n] for n in (argument, *names) if self._says(n)), None)
         if self.given.get(argument) is not None:
+            self._compare(argument, said)
             return self.given[argument]
-        said = self.arguments
-        for name in (argument, *names):
-            if said.get(name) is not None:
-                return said[name]
+        if said is not None:
+            return said
         return default if published is None else published
+
+    def _says(self, name: str) -> bool:
+        return self.arguments.get(name) is not None
+
+    def _compare(self, argument: str, said: Any) -> None:
+        """Note where the caller says something else than the configuration."""
+        given = self.given[argument]
+        if said is not None and _plain(said) != _plain(given):
+            self.overruled[argument] = f"{argument} is {given}, not {said}"
 
     def require_stated(
         self, what: str, found: int, argument: str, *names: str, usual: int | None = None
@@ -125,10 +137,11 @@ class Checkpoint:
         Raises:
             UnusableWeights: If the configuration says another number.
         """
-        if self.given.get(argument) is not None:
-            return
         silent = found if usual is None else usual
-        said = next((self.arguments[n] for n in names if self.arguments.get(n) is not None), silent)
+        said = next((self.arguments[n] for n in names if self._says(n)), silent)
+        if self.given.get(argument) is not None:
+            self._compare(argument, said)
+            return
         if int(said) != found:
             raise UnusableWeights(
                 f"the file holds {found} {what}, and {int(said)} belong to this network",
@@ -202,6 +215,14 @@ class Checkpoint:
         if len(sizes) < self.spatial_dims:
             sizes = (min(sizes),) * (self.spatial_dims - len(sizes)) + sizes
         return sizes[0] if len(set(sizes)) == 1 else sizes
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it, one number for several equal ones."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return value
+    parts = [_plain(part) for part in value]
+    return parts[0] if parts and all(part == parts[0] for part in parts) else parts
 
 
 def unwrap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
