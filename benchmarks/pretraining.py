@@ -36,7 +36,7 @@ STEPS_PER_EPOCH = 60
 ENCODERS: dict[str, dict[str, Any]] = {
     "vit": {"patch_size": 8, "num_heads": 6, "embed_dim": 384, "depth": 12, "class_token": True},
     "timesformer": {
-        "patch_size": [4, 8, 8], "num_heads": 6, "embed_dim": 384, "depth": 12, "class_token": True,
+        "patch_size": [8, 8, 8], "num_heads": 6, "embed_dim": 384, "depth": 12, "class_token": True,
     },
 }  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from numbers import Real
 from typing import Any
 
 from unetr_app.errors import InvalidRequest, UnusableWeights
@@ -60,7 +59,7 @@ def _holes(report: LoadReport) -> list[str]:
 
 
 def _share(minimum: Any) -> float:
-    if isinstance(minimum, bool) or not isinstance(minimum, Real) or not 0 <= minimum <= 1:
+    if isinstance(minimum, bool) or not isinstance(minimum, (int, float)) or not 0 <= minimum <= 1:
         raise InvalidRequest(
             f"minimum_coverage {minimum} is no share from 0 to 1",
             cure="Write 0.8 for four parameters in five.",
