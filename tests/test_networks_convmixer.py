@@ -50,7 +50,7 @@ def test_inputs_of_another_size_than_the_roi_are_taken(
 
 
 def test_an_input_that_the_patch_does_not_divide_is_refused_in_words() -> None:
-    with pytest.raises(ValueError, match=r"no multiple of the patch \[2, 4, 4\]"):
+    with pytest.raises(ValueError, match=r"no multiple of \[2, 4, 4\]"):
         _tiny()(torch.zeros(1, 1, 8, 14, 16))
 
 

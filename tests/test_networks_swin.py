@@ -147,5 +147,5 @@ def test_sizes_that_do_not_fit_are_refused(options: dict[str, Any], what: str) -
 
 
 def test_an_input_that_the_strides_do_not_divide_is_refused_in_words() -> None:
-    with pytest.raises(ValueError, match="no multiple of the stride"):
+    with pytest.raises(ValueError, match="no multiple of"):
         _tiny()(torch.zeros(1, 1, 32, 48, 32))

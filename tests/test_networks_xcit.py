@@ -47,7 +47,7 @@ def test_inputs_of_another_size_than_the_roi_are_taken(shape: tuple[int, int, in
 
 
 def test_an_input_that_the_patch_does_not_divide_is_refused_in_words() -> None:
-    with pytest.raises(ValueError, match=r"no multiple of the patch \[4, 8, 8\]"):
+    with pytest.raises(ValueError, match=r"no multiple of \[4, 8, 8\]"):
         _tiny()(torch.zeros(1, 1, 8, 12, 16))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.compose import Compose
 from monai.transforms.intensity.array import RandGaussianNoise
@@ -27,6 +27,7 @@ from unetr_app.training import (
     device_ids,
     handlers_of_this_process,
     is_first_process,
+    is_last_of_epoch,
     loss_value,
     pick_device,
     prepare_batch,
@@ -183,3 +184,14 @@ def test_a_network_is_laid_out_channels_last_whatever_else_it_holds() -> None:
     assert network[0].weight is weights[0]  # what an optimiser holds is what is laid out
     for name, value in network.state_dict().items():
         assert torch.equal(value, wanted[name])
+
+
+def test_the_last_step_of_each_epoch_is_told_from_the_others() -> None:
+    engine = Engine(lambda *_: None)
+    last: list[int] = []
+    engine.add_event_handler(
+        Events.ITERATION_COMPLETED(event_filter=is_last_of_epoch),
+        lambda: last.append(engine.state.iteration),
+    )
+    engine.run(range(3), max_epochs=2)
+    assert last == [3, 6]

@@ -16,7 +16,13 @@ from unetr_app.training.device import (
 )
 from unetr_app.training.early_stop import EarlyStop
 from unetr_app.training.gradient_guard import GradientGuard
-from unetr_app.training.reporting import batch_names, case_names, loss_value, validation_dice
+from unetr_app.training.reporting import (
+    batch_names,
+    case_names,
+    is_last_of_epoch,
+    loss_value,
+    validation_dice,
+)
 from unetr_app.training.seeding import EpochSeed
 
 __all__ = [
@@ -32,6 +38,7 @@ __all__ = [
     "device_ids",
     "handlers_of_this_process",
     "is_first_process",
+    "is_last_of_epoch",
     "join_processes",
     "list_images",
     "loss_value",

@@ -14,6 +14,11 @@ def loss_value(output: Mapping[str, Any]) -> float:
     return float(output["loss"].item())
 
 
+def is_last_of_epoch(engine: Engine, step: int) -> bool:
+    """Is it an epoch's last step? ``step`` counts from 1 on, over all epochs."""
+    return step % int(engine.state.epoch_length or 1) == 0
+
+
 def validation_dice(engine: Engine) -> float:
     """The evaluator's ``mean_dice``; higher is better."""
     return float(engine.state.metrics["mean_dice"])
