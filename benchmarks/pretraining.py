@@ -75,9 +75,14 @@ def run_bundle(files: list[str], folder: Path, options: dict[str, Any], threads:
         subprocess.run(command, cwd=BUNDLE, env=environment, stdout=log, stderr=log, check=True)
 
 
-def train(folder: Path, encoder: str, way: str, cases: int, given: argparse.Namespace) -> float:
-    """Train one network; the seconds it took, added up over interruptions."""
-    epochs = max(1, round(given.steps / STEPS_PER_EPOCH))
+def epochs_of(given: argparse.Namespace) -> int:
+    """Epochs that the steps make."""
+    return max(1, round(given.steps / STEPS_PER_EPOCH))
+
+
+def told(encoder: str, way: str, given: argparse.Namespace) -> str:
+    """All that a run's training is told beside its cases, as JSON."""
+    epochs = epochs_of(given)
     overrides = {
         "network_def": network(encoder, way, given.checkpoint),
         "train#trainer#epoch_length": STEPS_PER_EPOCH,
@@ -88,7 +93,13 @@ def train(folder: Path, encoder: str, way: str, cases: int, given: argparse.Name
         "val_interval": 10 * epochs,  # scored once, at the end, by the evaluation below
         "early_stop_epochs": 100 * epochs,
     }
-    (folder / "train.json").write_text(json.dumps(overrides, indent=1))
+    return json.dumps(overrides, indent=1)
+
+
+def train(folder: Path, encoder: str, way: str, cases: int, given: argparse.Namespace) -> float:
+    """Train one network; the seconds it took, added up over interruptions."""
+    epochs = epochs_of(given)
+    (folder / "train.json").write_text(told(encoder, way, given))
     clock = folder / "seconds.txt"
     spent = float(clock.read_text()) if clock.is_file() else 0.0
     start = time.monotonic()
@@ -156,6 +167,9 @@ def results(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 folder = (given.output / f"{encoder}_{way}_{cases}").resolve()
                 folder.mkdir(parents=True, exist_ok=True)
                 done = folder / "result.json"
+                settings = folder / "train.json"
+                if settings.is_file() and settings.read_text() != told(encoder, way, given):
+                    sys.exit(f"{folder.name} was run with other settings: name another --output")
                 if not done.is_file():
                     seconds = train(folder, encoder, way, cases, given)
                     row = {"encoder": encoder, "cases": cases, "way": way, "seconds": seconds}

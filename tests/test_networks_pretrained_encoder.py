@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -149,20 +150,30 @@ def test_what_is_said_against_the_configuration_is_told(tmp_path: Path) -> None:
         f"num_heads is {2 * HEADS}, not {HEADS}",
         "depth is 1, not 2",
     }
-    assert "Against config.json: " in str(report)
+    assert "Otherwise than the checkpoint: " in str(report)
 
 
-def test_a_bias_that_no_layer_of_the_checkpoint_has_is_zero(tmp_path: Path) -> None:
-    state = {k: v for k, v in vit_state().items() if not k.endswith("attn.proj.bias")}
+@pytest.mark.parametrize(
+    "gone",
+    [r"patch_embed\.proj\.bias", r"blocks\.0\.norm1\.bias", r".*attn\.proj\.bias", r".*norm2\..*"],
+)
+def test_whatever_belongs_to_the_checkpoints_network_must_be_there(
+    gone: str, tmp_path: Path
+) -> None:
+    state = {k: v for k, v in vit_state().items() if not re.fullmatch(gone, k)}
     folder = write_checkpoint(tmp_path, state, CONFIG)
-    encoder = _vit()
-    for block in encoder.blocks:
-        nn.init.ones_(block.attention.project.bias)
-    report = load_pretrained(encoder, folder)
-    assert {r.name for r in report.of("missing")} == {
-        f"blocks.{n}.attention.project.bias" for n in range(2)
-    }
-    assert all(not block.attention.project.bias.any() for block in encoder.blocks)
+    with pytest.raises(UnusableWeights, match="lacks what vit calls"):
+        encoder_from_checkpoint(folder)
+    with pytest.raises(UnusableWeights, match=r"lacks what vit calls|no bias here, not so"):
+        load_pretrained(_vit(), folder)
+    _, report = encoder_from_checkpoint(folder, minimum_coverage=0.9)
+    assert report.of("missing")
+
+
+def test_what_the_caller_adds_starts_as_it_was_initialised(folder: Path) -> None:
+    encoder, report = encoder_from_checkpoint(folder, layer_scale=0.5)
+    assert all(".scale" in record.name for record in report.of("missing"))
+    assert bool((encoder.blocks[0].scale1.gamma == 0.5).all())
 
 
 @pytest.mark.parametrize("name", ["num_head", "image_sizes", "roi"])

@@ -265,8 +265,8 @@ def test_whether_there_is_a_last_norm_is_asked_for_where_nothing_says_it(tmp_pat
     said = {"model_args": {"num_heads": HEADS, "final_norm": False}}
     require_parity(write_checkpoint(tmp_path / "said", state, said), image, expected)
     silent = write_checkpoint(tmp_path / "silent", state, {"model_args": {"num_heads": HEADS}})
-    _, report = encoder_from_checkpoint(silent)
-    assert {record.name for record in report.of("missing")} == {"norm.weight", "norm.bias"}
+    with pytest.raises(UnusableWeights, match=r"lacks what vit calls norm\.weight, norm\.bias"):
+        encoder_from_checkpoint(silent)
 
 
 def test_relatives_are_not_taken_for_it() -> None:

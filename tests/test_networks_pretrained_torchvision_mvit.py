@@ -233,7 +233,9 @@ def test_damage_is_refused_and_named(how: str, what: str, tmp_path: Path) -> Non
 
 def test_a_missing_tensor_is_reported(tmp_path: Path) -> None:
     path = _folder(tmp_path, _broken(_random(SECOND)[1], "stem"), _config(SECOND))
-    _, report = encoder_from_checkpoint(path, in_channels=3)
+    with pytest.raises(UnusableWeights, match=r"lacks what mvit calls embed\.bias"):
+        encoder_from_checkpoint(path, in_channels=3)
+    _, report = encoder_from_checkpoint(path, in_channels=3, minimum_coverage=0.9)
     assert [record.name for record in report.of("missing")] == ["embed.bias"]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from monai.networks.nets.unetr import UNETR
 
 from unetr_app.errors import InvalidRequest, UnusableWeights
 from unetr_app.networks import build_network
@@ -223,7 +224,7 @@ def test_weights_of_another_network_are_refused_in_few_words() -> None:
         build_network("vit", depth=2, feature_size=8, **small),
         build_network("segformer", "mlp", roi_size=32),
     ):
-        with pytest.raises(UnusableWeights, match="another network") as caught:
+        with pytest.raises(UnusableWeights, match="do not fit") as caught:
             network.load_state_dict(other.state_dict())
         assert "such as --encoder" in caught.value.cure
         assert len(str(caught.value)) < 600
@@ -233,3 +234,11 @@ def test_weights_of_another_network_are_refused_in_few_words() -> None:
             | {"x": before["head.conv.conv.bias"]}
         )
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_weights_of_monais_unetr_do_not_fit_other_encoders() -> None:
+    monai = UNETR(1, 2, (32, 32, 32), feature_size=4, hidden_size=24, mlp_dim=96, num_heads=2)
+    network = build_network("segformer", "mlp", roi_size=32)
+    for state in (monai.state_dict(), network.state_dict() | {"head.conv.conv.bias": 0.5}):
+        with pytest.raises(UnusableWeights, match="do not fit this network"):
+            network.load_state_dict(state)

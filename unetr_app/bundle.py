@@ -314,11 +314,10 @@ def _load_weights(network: torch.nn.Module, card: BundleCard) -> None:
     require_finite(state, path)
     try:
         network.load_state_dict(state)
-    except UnusableWeights as error:
-        raise UnusableWeights(error.what, cure=error.cure, path=path) from error
-    except RuntimeError as error:
+    except (UnusableWeights, RuntimeError) as error:
+        what = error.what if isinstance(error, UnusableWeights) else str(error).strip()
         raise UnusableWeights(
-            f"the weights do not fit the network of {card.name}: {str(error).strip()}",
+            f"the weights are not those of {card.name}: {what}",
             cure="Use weights that were trained with this bundle's network_def.",
             path=path,
         ) from error

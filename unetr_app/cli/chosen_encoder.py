@@ -150,12 +150,15 @@ def _built(
                 f"--option {settled[0]} is settled otherwise",
                 cure="Images and the roi come from --bundle and --roi-size.",
             )
+        if words.encoder and "encoder" in options:
+            raise InvalidRequest("encoder is said twice, by --option too", cure="Keep one of them.")
         if words.encoder:
             options = options | {"encoder": words.encoder}
         encoder, report = encoder_from_checkpoint(
             words.load, in_channels=in_channels, roi_size=roi, fold_normalisation=False, **options
         )
-        return encoder, Path(words.load).resolve().name, report.summary()
+        said = ". ".join((report.summary(), *report.notes()))
+        return encoder, Path(words.load).resolve().name, said
     build: Any = ENCODERS[require_choice(words.encoder, sorted(ENCODERS), "encoder")]
     require_options(options, options_of(build), f"{words.encoder} has")
     try:

@@ -117,15 +117,16 @@ def _arguments(
     from unetr_app.cli.chosen_encoder import parse_options
 
     found = parse_options(options)
-    if "patch_size" in found and patch_size is not None:
-        raise InvalidRequest("--patch-size and --option patch_size", cure="Keep one of them.")
     for name in found.keys() & _OF_THEIR_OWN.keys():
         raise InvalidRequest(f"{name} is no --option", cure=f"Say it with {_OF_THEIR_OWN[name]}.")
     said = {
         "patch_size": None if patch_size is None else _sizes(patch_size, "--patch-size"),
         "encoder": encoder,
     }
-    return found | {name: value for name, value in said.items() if value is not None}
+    given = {name: value for name, value in said.items() if value is not None}
+    for name in found.keys() & given.keys():
+        raise InvalidRequest(f"{name} is said twice, by --option too", cure="Keep one of them.")
+    return found | given
 
 
 def _sizes(text: str, option: str) -> int | tuple[int, ...]:

@@ -43,10 +43,10 @@ def require_input(x: Tensor, in_channels: int, multiples: list[int]) -> None:
     if x.dim() != axes + 2 or x.shape[1] != in_channels:
         raise ValueError(
             f"input of shape {list(x.shape)}: this encoder reads (batch, channels {in_channels}, "
-            f"{axes} spatial axes)"
+            f"{axes} spatial axes); add the axis that lacks, or build it with other in_channels"
         )
     for n, step in enumerate(multiples):
-        if x.shape[2 + n] % step != 0:
+        if x.shape[2 + n] % step != 0 or x.shape[2 + n] == 0:
             raise ValueError(
                 f"input of {list(x.shape[2:])} voxels is no multiple of {multiples}, patch or "
                 "coarsest stride of this encoder: crop or pad it"

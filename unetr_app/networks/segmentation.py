@@ -93,12 +93,12 @@ class SegmentationNetwork(nn.Module):
             UnusableWeights: If tensors are missing, unknown or of another shape while ``strict``;
                 the message names some of them.
         """
-        if is_monai_unetr(state_dict):
-            shapes = {name: tuple(value.shape) for name, value in self.state_dict().items()}
+        shapes = {name: tuple(value.shape) for name, value in self.state_dict().items()}
+        if is_monai_unetr(state_dict) and "encoder.positions" in shapes:
             grid = shapes["encoder.positions"][2:]
             state_dict = rename_monai_unetr(state_dict, grid=grid, shapes=shapes)
         if strict:
-            _require_fit(self.state_dict(), state_dict)
+            _require_fit(shapes, state_dict)
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
 
@@ -178,21 +178,25 @@ def build_network(
     )
 
 
-def _require_fit(own: Mapping[str, Tensor], given: Mapping[str, Any]) -> None:
+def _require_fit(own: Mapping[str, tuple[int, ...]], given: Mapping[str, Any]) -> None:
     """In words, and few: torch names every tensor, which fills screens."""
     common = [name for name in own if name in given]
     found = {
         "lack": [name for name in own if name not in given],
         "hold besides": [name for name in given if name not in own],
-        "have in another shape": [n for n in common if given[n].shape != own[n].shape],
+        "have in another shape": [n for n in common if _shape(given[n]) != own[n]],
     }
     told = [f"{verb} {name_some(names, 2)}" for verb, names in found.items() if names]
     if told:
         raise UnusableWeights(
-            f"the weights are of another network: they {'; they '.join(told)}",
+            f"the weights do not fit this network: they {'; they '.join(told)}",
             cure="Build the network as it was built in training: the same encoder, decoder, "
             "options and pretrained (in a bundle the same overrides, such as --encoder).",
         )
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
 def _pretrained_encoder(
@@ -202,7 +206,8 @@ def _pretrained_encoder(
     built, report = encoder_from_checkpoint(
         path, encoder=encoder, in_channels=in_channels, fold_normalisation=False, **sizes
     )
-    _log.info("%s: %s", Path(path).name, report.summary())
+    for line in (report.summary(), *report.notes()):
+        _log.info("%s: %s", Path(path).name, line)
     return built.train()
 
 

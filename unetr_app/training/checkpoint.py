@@ -127,8 +127,9 @@ class TrainingState:
             for kind, part in self.parts.items():
                 part.load_state_dict(state[kind])
         except (UnusableWeights, KeyError, RuntimeError, ValueError, TypeError) as error:
+            what = error.what if isinstance(error, UnusableWeights) else error
             raise UnusableWeights(
-                f"this is the state of another network or recipe: {error}",
+                f"this is the state of another network or recipe: {what}",
                 cure="Give another --output_dir, or start with --resume False.",
                 path=self.folder / name,
             ) from error

@@ -72,7 +72,13 @@ def _unetr(
 ) -> SegmentationNetwork:
     arguments = dict(config.get("model_args", config))
     network = build_network(**unetr_arguments(state, arguments, overrides))
-    network.load_state_dict(state)
+    try:
+        network.load_state_dict(state)
+    except UnusableWeights as error:
+        raise UnusableWeights(
+            error.what,
+            cure="The file is not whole, or config.json and the arguments are of another network.",
+        ) from error
     return network.eval()
 
 

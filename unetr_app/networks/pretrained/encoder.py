@@ -27,12 +27,13 @@ from unetr_app.networks.pretrained.source import Checkpoint, Source, unwrap
 from unetr_app.networks.pretrained.wholeness import require_whole
 from unetr_app.networks.pretrained.wording import errors_in_words
 from unetr_app.networks.tuples import as_tuple
+from unetr_app.networks.without_memory import parameters_without_memory
 
 PathLike = str | os.PathLike[str]
 
 _DEEPEST_DEFAULT = 96  # voxels along depth where nobody says how many
 _FACTS = {"image_size", "image_mean", "image_std"}  # of the checkpoint, no options of an encoder
-_OURS = {"minimum_coverage", "fold_normalisation", "encoder"}  # of `encoder_from_checkpoint`
+_OURS = {"minimum_coverage", "fold_normalisation"}  # of the two functions here
 _SAME_NETWORK = {"segformer", "pvt"}  # one function where their sizes agree
 
 
@@ -64,7 +65,7 @@ def encoder_from_checkpoint(
             ``drop_path``; facts that nothing else tells, such as ``num_heads`` and
             ``image_size``; ``encoder``, to build ``timesformer`` from a vision transformer;
             ``minimum_coverage``, the share of the encoder's parameters that must be filled: without
-            it 0.9, and no tensor missing in one block that is there in others;
+            it 0.9, and nothing missing that belongs to the checkpoint's own network;
             ``image_mean`` and ``image_std``, for the normalisation that is folded in.
 
     Returns:
@@ -80,11 +81,12 @@ def encoder_from_checkpoint(
         ...     "dinov2_vit_small_patch14", roi_size=(48, 64, 48), patch_size=8)  # doctest: +SKIP
         >>> print(report)  # doctest: +SKIP
     """
-    minimum = overrides.pop("minimum_coverage", None)
-    folds = overrides.pop("fold_normalisation", True)
+    minimum, folds = _how(overrides)
     wanted = overrides.pop("encoder", None)
     if wanted is not None:
         require_choice(wanted, sorted(ENCODERS), "encoder")
+    if isinstance(in_channels, bool) or not isinstance(in_channels, int) or in_channels < 1:
+        raise InvalidRequest(f"in_channels {in_channels!r} must be a whole number from 1 on")
     checkpoint = _read(path, spatial_dims, overrides)
     with errors_in_words(path, "encoder"):
         source = _as_family(_read_source(checkpoint), wanted)
@@ -92,6 +94,7 @@ def encoder_from_checkpoint(
         encoder = ENCODERS[source.encoder](in_channels, **arguments)  # pyright: ignore[reportCallIssue]
         source, note = _with_normalisation(source, checkpoint, encoder, folds=folds)
         report = _fill(encoder, source, checkpoint, minimum, note)
+        report = replace(report, overruled=_overruled(checkpoint, arguments))
     return encoder.eval(), report
 
 
@@ -113,8 +116,7 @@ def load_pretrained(encoder: nn.Module, path: PathLike, **overrides: Any) -> Loa
             encoder was built with another ``num_heads``, ``norm_eps`` or the like, which no tensor
             shows.
     """
-    minimum = overrides.pop("minimum_coverage", None)
-    folds = overrides.pop("fold_normalisation", True)
+    minimum, folds = _how(overrides)
     family = next((name for name, kind in ENCODERS.items() if type(encoder) is kind), None)
     if family is None:
         raise InvalidRequest(
@@ -128,7 +130,16 @@ def load_pretrained(encoder: nn.Module, path: PathLike, **overrides: Any) -> Loa
         arguments = _arguments(source, overrides, spatial_dims, None)
         require_agreement(encoder, lambda: ENCODERS[family](source.in_channels, **arguments))  # pyright: ignore[reportCallIssue]
         source, note = _with_normalisation(source, checkpoint, encoder, folds=folds)
-        return _fill(encoder, source, checkpoint, minimum, note)
+        report = _fill(encoder, source, checkpoint, minimum, note)
+        return replace(report, overruled=_overruled(checkpoint, arguments))
+
+
+def _how(overrides: dict[str, Any]) -> tuple[float | None, bool]:
+    """Take ``minimum_coverage`` and ``fold_normalisation`` out of the overrides."""
+    folds = overrides.pop("fold_normalisation", True)
+    if not isinstance(folds, bool):
+        raise InvalidRequest(f"fold_normalisation {folds!r} must be true or false")
+    return overrides.pop("minimum_coverage", None), folds
 
 
 def _read(path: PathLike, spatial_dims: int, given: Mapping[str, Any]) -> Checkpoint:
@@ -223,11 +234,40 @@ def _with_normalisation(
     )
 
 
+def _own_names(source: Source, checkpoint: Checkpoint) -> set[str]:
+    """Names of the tensors of an encoder that is built as the checkpoint's was."""
+    arguments = _arguments(source, {}, checkpoint.spatial_dims, None)
+    with parameters_without_memory():
+        return set(ENCODERS[source.encoder](source.in_channels, **arguments).state_dict())  # pyright: ignore[reportCallIssue]
+
+
+def _overruled(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where the caller wants something else than what the checkpoint alone would have given."""
+    if not checkpoint.given:
+        return ()
+    try:
+        alone = _read_source(replace(checkpoint, given={})).options
+    except UnusableWeights:  # it does not say enough to be read alone
+        return ()
+    pairs = [(name, arguments[name], alone.get(name)) for name in checkpoint.given if name in alone]
+    return tuple(
+        f"{n} is {ours}, not {own}" for n, ours, own in pairs if _plain(ours) != _plain(own)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """One number for several equal ones, and lists for tuples."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    parts = [_plain(part) for part in value]
+    return parts[0] if parts and all(part == parts[0] for part in parts) else parts
+
+
 def _fill(
     encoder: nn.Module, source: Source, checkpoint: Checkpoint, minimum: float | None, note: str
 ) -> LoadReport:
     state, report = fit(encoder, source, checkpoint.state)
-    report = replace(report, input_note=note, overruled=tuple(checkpoint.overruled.values()))
-    require_whole(report, minimum)
+    report = replace(report, input_note=note)
+    require_whole(report, _own_names(source, checkpoint), minimum)
     encoder.load_state_dict(state)
     return report

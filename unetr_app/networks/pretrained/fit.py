@@ -54,10 +54,8 @@ def fit(
             filled[name] = source.tensors.get(name, own)
             continue
         if name not in source.tensors:
-            bare = _lacks_bias(encoder, name, source)
-            filled[name] = torch.zeros_like(own) if bare else own
-            note = "set to zero: the checkpoint has no bias here" if bare else ""
-            records.append(TensorRecord(name, "missing", shape, "", note, name in parameters))
+            filled[name] = own
+            records.append(TensorRecord(name, "missing", shape, is_parameter=name in parameters))
             continue
         given = source.tensors[name]
         try:
@@ -82,13 +80,6 @@ def fit(
     return filled, LoadReport(
         source.layout, source.encoder, (*records, *_left_over(encoder, source, stored or {})), ""
     )
-
-
-def _lacks_bias(encoder: nn.Module, name: str, source: Source) -> bool:
-    """Is it the bias of a layer whose weight is there, as in networks without such biases?"""
-    owner, _, leaf = name.rpartition(".")
-    linear = isinstance(encoder.get_submodule(owner), (nn.Linear, nn.Conv2d, nn.Conv3d))
-    return leaf == "bias" and linear and f"{owner}.weight" in source.tensors
 
 
 def _fitted(

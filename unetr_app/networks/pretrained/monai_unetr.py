@@ -93,7 +93,8 @@ def rename_monai_unetr(
             value = patches_as_convolution(tensor, patch_size or (PATCH_SIZE,) * len(grid))
         if shapes is not None and shapes.get(name, value.shape) != value.shape:
             raise UnusableWeights(
-                f"the tensor {key!r} has shape {tuple(value.shape)}; {shapes[name]} is needed"
+                f"the tensor {key!r} has shape {tuple(value.shape)}; {shapes[name]} is needed",
+                cure="Build the network with the sizes that the checkpoint has.",
             )
         renamed[name] = value
     return renamed

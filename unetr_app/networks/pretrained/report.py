@@ -56,7 +56,7 @@ class LoadReport:
         encoder: The encoder's name in `ENCODERS`.
         records: One for each tensor of the encoder, and each of the checkpoint without use.
         input_note: What the encoder expects of its input, as far as the checkpoint says it.
-        overruled: What the caller passed against the checkpoint's configuration, in words.
+        overruled: Options that the caller wants otherwise than the checkpoint has them, in words.
     """
 
     layout: str
@@ -110,7 +110,7 @@ class LoadReport:
     def notes(self) -> list[str]:
         """Sentences that a reader of the summary should know as well."""
         against = "; ".join(self.overruled)
-        found = (self.input_note, f"Against config.json: {against}." if against else "")
+        found = (self.input_note, f"Otherwise than the checkpoint: {against}." if against else "")
         return [note for note in found if note]
 
     def table(self) -> str:

@@ -63,7 +63,6 @@ class Checkpoint:
         given: What the caller passed by name; wins over everything else.
         spatial_dims: Axes that were asked for, 2 or 3.
         path: Where it was found.
-        overruled: Filled while facts are asked for: what the caller says against the configuration.
     """
 
     state: Mapping[str, Tensor]
@@ -71,7 +70,6 @@ class Checkpoint:
     given: Mapping[str, Any] = field(default_factory=dict)
     spatial_dims: int = 3
     path: str | os.PathLike[str] = ""
-    overruled: dict[str, str] = field(default_factory=dict)
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -105,22 +103,13 @@ class Checkpoint:
 
     def fact_or(self, default: Any, argument: str, *names: str, published: Any = None) -> Any:
         """As `fact`, with a default where it stands nowhere."""
-        said = next((self.arguments[n] for n in (argument, *names) if self._says(n)), None)
         if self.given.get(argument) is not None:
-            self._compare(argument, said)
             return self.given[argument]
-        if said is not None:
-            return said
+        said = self.arguments
+        for name in (argument, *names):
+            if said.get(name) is not None:
+                return said[name]
         return default if published is None else published
-
-    def _says(self, name: str) -> bool:
-        return self.arguments.get(name) is not None
-
-    def _compare(self, argument: str, said: Any) -> None:
-        """Note where the caller says something else than the configuration."""
-        given = self.given[argument]
-        if said is not None and _plain(said) != _plain(given):
-            self.overruled[argument] = f"{argument} is {given}, not {said}"
 
     def require_stated(
         self, what: str, found: int, argument: str, *names: str, usual: int | None = None
@@ -137,11 +126,10 @@ class Checkpoint:
         Raises:
             UnusableWeights: If the configuration says another number.
         """
-        silent = found if usual is None else usual
-        said = next((self.arguments[n] for n in names if self._says(n)), silent)
         if self.given.get(argument) is not None:
-            self._compare(argument, said)
             return
+        silent = found if usual is None else usual
+        said = next((self.arguments[n] for n in names if self.arguments.get(n) is not None), silent)
         if int(said) != found:
             raise UnusableWeights(
                 f"the file holds {found} {what}, and {int(said)} belong to this network",
@@ -182,6 +170,7 @@ class Checkpoint:
             raise UnusableWeights(
                 f"image_size {self.given['image_size']} are {math.prod(stated or ())} patches of "
                 f"{tuple(patch)}; there are positions of {tokens} tokens",
+                cure="Pass the size of the images that it was trained with, or leave it out.",
                 path=self.path,
             )
         side = round(tokens ** (1 / axes))
@@ -215,14 +204,6 @@ class Checkpoint:
         if len(sizes) < self.spatial_dims:
             sizes = (min(sizes),) * (self.spatial_dims - len(sizes)) + sizes
         return sizes[0] if len(set(sizes)) == 1 else sizes
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it, one number for several equal ones."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        return value
-    parts = [_plain(part) for part in value]
-    return parts[0] if parts and all(part == parts[0] for part in parts) else parts
 
 
 def unwrap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -329,7 +310,10 @@ def rename(
     for ours, found in parts.items():
         if len(found) < wanted[ours]:
             names = ", ".join(name for name, _ in found.values())
-            raise UnusableWeights(f"{ours} needs {wanted[ours]} parts; there are only {names}")
+            raise UnusableWeights(
+                f"{ours} needs {wanted[ours]} parts; there are only {names}",
+                cure="The file is not whole: get it again from its source.",
+            )
         ordered = [found[n] for n in range(wanted[ours])]
         whole[ours] = _joined([tensor for _, tensor in ordered], ours)
         origins[ours] = " + ".join(name for name, _ in ordered)
@@ -339,5 +323,8 @@ def rename(
 def _joined(tensors: Sequence[Tensor], name: str) -> Tensor:
     if len({tensor.shape[1:] for tensor in tensors}) > 1:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
-        raise UnusableWeights(f"the parts of {name} do not fit each other: {shapes}")
+        raise UnusableWeights(
+            f"the parts of {name} do not fit each other: {shapes}",
+            cure="Get the file again from its source.",
+        )
     return torch.cat(list(tensors))

@@ -1,25 +1,24 @@
-"""Wholeness: did a checkpoint fill an encoder evenly and far enough?"""
+"""Wholeness: does a checkpoint fill an encoder far enough, and is all there that belongs to it?"""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Collection
 from typing import Any
 
 from unetr_app.errors import InvalidRequest, UnusableWeights
-from unetr_app.networks.pretrained.report import FILLED, LoadReport, name_some
+from unetr_app.networks.pretrained.report import LoadReport, name_some
 
 MINIMUM_COVERAGE = 0.9
 
-_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
-
-def require_whole(report: LoadReport, minimum: float | None) -> None:
-    """Refuse a file that fills too little, or leaves a hole among blocks that it fills.
+def require_whole(report: LoadReport, own: Collection[str], minimum: float | None) -> None:
+    """Refuse a file that fills too little, or lacks what belongs to its own network.
 
     Args:
         report: What became of every tensor.
-        minimum: Share of the encoder's parameters that must be filled; holes are then accepted.
-            None for `MINIMUM_COVERAGE` and no hole.
+        own: Names of the tensors that an encoder has which is built as the checkpoint's was.
+        minimum: Share of the encoder's parameters that must be filled; any may then be missing.
+            None for `MINIMUM_COVERAGE`, and all that the checkpoint's network has.
 
     Raises:
         InvalidRequest: If the minimum is no share.
@@ -27,35 +26,22 @@ def require_whole(report: LoadReport, minimum: float | None) -> None:
     """
     least = _share(MINIMUM_COVERAGE if minimum is None else minimum)
     missing = [record.name for record in report.of("missing")]
+    lacking = [name for name in missing if name in own]
     if report.coverage < least:
-        raise UnusableWeights(
+        what = (
             f"the file fills {report.coverage:.1%} of {report.encoder}, less than {least:.0%}; "
-            f"missing: {name_some(missing)}",
-            cure="It is not whole or of another network; minimum_coverage=... accepts less.",
+            f"missing: {name_some(missing)}"
         )
-    if minimum is None and (holes := _holes(report)):
-        raise UnusableWeights(
-            f"the file lacks what {report.encoder} calls {name_some(holes)}",
-            cure="It is not whole: get it again from its source. minimum_coverage=... leaves such "
-            "tensors as they were initialised.",
-        )
-
-
-def _holes(report: LoadReport) -> list[str]:
-    """Missing tensors whose like was filled in another block, and halves of norms.
-
-    A bias that no block has is no hole: there are networks without.
-    """
-    filled = {record.name: record for record in report.records if record.status in FILLED}
-    kinds = {_NUMBER.sub("*", name) for name in filled}
-    holes: list[str] = []
-    for record in report.of("missing"):
-        module, _, leaf = record.name.rpartition(".")
-        other = filled.get(f"{module}.{'bias' if leaf == 'weight' else 'weight'}")
-        half = other is not None and (leaf == "weight" or len(other.shape) == 1)
-        if half or _NUMBER.sub("*", record.name) in kinds:
-            holes.append(record.name)
-    return holes
+    elif minimum is None and lacking:
+        what = f"the file lacks what {report.encoder} calls {name_some(lacking)}"
+    else:
+        return
+    raise UnusableWeights(
+        what,
+        cure="It is not whole, of another network, or options such as depth ask for more than it "
+        "holds. minimum_coverage=... (of encoder_from_checkpoint) leaves such tensors as they were "
+        "initialised.",
+    )
 
 
 def _share(minimum: Any) -> float:
