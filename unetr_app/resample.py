@@ -64,8 +64,8 @@ def resample_array(
     """
     if here == there:
         return array.copy()
-    matrix, offset = _index_map(here, there)
-    order_of_axes = _permutation(matrix)
+    matrix, offset = index_map(here, there)
+    order_of_axes = axes_between(matrix)
     affine_transform: Any = ndimage.affine_transform  # its types know no offset for each axis
     if order_of_axes is None:
         moved = affine_transform(array, matrix, offset, there.shape, order=order, mode="nearest")
@@ -114,16 +114,16 @@ def _slabs(geometry: Geometry) -> Iterator[tuple[int, Geometry]]:
         yield start, geometry.cropped((start, 0, 0), (min(step, rows - start), *rest))
 
 
-def _index_map(here: Geometry, there: Geometry) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Matrix and offset that take an index on ``there`` to one on ``here``."""
+def index_map(here: Geometry, there: Geometry) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Matrix (3, 3) and offset (3,) that take an index on ``there`` to one on ``here``."""
     both = np.linalg.solve(here.affine, there.affine)
     whole = np.round(both)
     both = np.where(np.abs(both - whole) < _SNAP, whole, both)
     return both[:3, :3], both[:3, 3]
 
 
-def _permutation(matrix: NDArray[Any]) -> tuple[int, int, int] | None:
-    """For each column the only row that is not zero, where that is a permutation."""
+def axes_between(matrix: NDArray[Any]) -> tuple[int, int, int] | None:
+    """For each column the only row that is not zero, where that is a permutation; else None."""
     rows, columns = np.nonzero(matrix)
     if len(rows) != 3 or set(rows) != {0, 1, 2} or set(columns) != {0, 1, 2}:
         return None

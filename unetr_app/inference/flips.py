@@ -22,6 +22,7 @@ class FlipInferer(SlidingWindowInferer):
 
     def __init__(self, *args: Any, flip_axes: Sequence[int] = (), **options: Any):
         super().__init__(*args, **options)
+        self.flip_axes = tuple(flip_axes)
         self.flips = [
             chosen for n in range(len(flip_axes) + 1) for chosen in combinations(flip_axes, n)
         ]

@@ -15,7 +15,10 @@ from unetr_app.bundle import Bundle, BundleCard, open_bundle, root_cause
 from unetr_app.errors import DeviceMemory, InvalidRequest, UnetrError, UnusableBundle
 from unetr_app.inference.memory import is_out_of_memory
 from unetr_app.inference.preprocess import preprocess
-from unetr_app.inference.windows import WatchedNetwork, window_count
+from unetr_app.inference.restore import RestoreLabelsd, model_geometry, native_geometry
+from unetr_app.inference.streaming import plan_windows, segment_streaming, window_logits
+from unetr_app.inference.window_plan import WindowPlan
+from unetr_app.inference.windows import WatchedNetwork, watched, window_count
 from unetr_app.version import __version__
 from unetr_app.volume import Segmentation, Volume
 
@@ -90,8 +93,12 @@ class Segmenter:
         self._check_channels(volume)
         try:
             data = preprocess(self.bundle, volume)
-            logits = self._infer(data["image"], progress, should_stop)
-            labels = self._restore(data, logits)
+            plan = self._plan(data["image"])
+            if plan is not None:
+                labels = self._stream(plan, data["image"], progress, should_stop)
+            else:
+                logits = self._infer(data["image"], progress, should_stop)
+                labels = self._restore(data, logits)
         except UnetrError:
             raise
         except Exception as error:  # what a bundle names may raise anything
@@ -105,6 +112,27 @@ class Segmenter:
                 f"the image has {len(volume.data)} channels; {self.card.name} takes {wanted} "
                 f"({', '.join(self.card.channels)})"
             )
+
+    def _plan(self, image: MetaTensor) -> WindowPlan | None:
+        """Where windows lie, if the bundle's inferer and restore step can be streamed."""
+        steps = self.bundle.postprocessing.transforms
+        if len(steps) != 1 or type(steps[0]) is not RestoreLabelsd or image.ndim != 4:
+            return None
+        i, j, k = (int(n) for n in image.shape[1:])
+        return plan_windows(self.bundle.inferer, (i, j, k))
+
+    @torch.inference_mode()
+    def _stream(
+        self, plan: WindowPlan, image: MetaTensor, progress: Progress | None,
+        should_stop: ShouldStop | None,
+    ) -> np.ndarray:  # fmt: skip
+        """(C, i, j, k) to labels (I, J, K) on the native grid, block by block."""
+        bundle = self.bundle
+        logits_of = window_logits(plan, image.as_tensor(), bundle.network, bundle.device)
+        return segment_streaming(
+            plan, watched(logits_of, plan.count, progress, should_stop),
+            model_geometry(image), native_geometry(image),
+        )  # fmt: skip
 
     @torch.inference_mode()
     def _infer(

@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from unetr_app.errors import Cancelled
+from unetr_app.inference.blending import LogitsOf
+from unetr_app.inference.window_plan import Member, Shape
 
 
 def window_count(shape: tuple[int, ...], inferer: Any) -> int:
@@ -30,6 +32,26 @@ def window_count(shape: tuple[int, ...], inferer: Any) -> int:
         step = max(int(window * (1 - share)), 1)
         count *= max(math.ceil((size - window) / step) + 1, 1)
     return count
+
+
+def watched(
+    logits_of: LogitsOf, total: int, progress: Callable[[int, int], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> LogitsOf:  # fmt: skip
+    """The same, but reporting each window, and raising `Cancelled` where asked to stop."""
+    done = 0
+
+    def watching(member: Member, start: Shape) -> Tensor:
+        nonlocal done
+        if should_stop is not None and should_stop():
+            raise Cancelled("stopped before the case was finished")
+        logits = logits_of(member, start)
+        done += 1
+        if progress is not None:
+            progress(done, total)
+        return logits
+
+    return watching
 
 
 class WatchedNetwork:
