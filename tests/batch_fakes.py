@@ -12,10 +12,11 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -118,6 +119,8 @@ class FakeSegmenter:
         self,
         volume: Volume,
         *,
+        maps: Mapping[str, Path] | None = None,
+        on_plan: Callable[[Any], None] | None = None,
         progress: Callable[[int, int], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> Segmentation:
@@ -132,6 +135,8 @@ class FakeSegmenter:
             if progress is not None:
                 progress(window + 1, WINDOWS)
         data = volume.data[0]
+        for path in (maps or {}).values():
+            np.save(path, np.asfortranarray(data.astype(np.float32)))
         labels = np.where(data >= 200, 2, np.where(data >= 100, 1, 0))
         return Segmentation(labels, volume.geometry, self.card.labels)
 
@@ -157,12 +162,12 @@ def run_command(delay: float, arguments: list[str]) -> int:
 
     class Segmenter:
         @classmethod
-        def open(cls, bundle: Path, *, device: str = "auto") -> FakeSegmenter:
+        def open(cls, bundle: Path, *, device: str = "auto", options: Any = None) -> FakeSegmenter:
             return FakeSegmenter(read_card(bundle), delay)  # pyright: ignore
 
-    for name in ("unetr_app.inference", "unetr_app.inference.segmenter"):
-        sys.modules[name] = ModuleType(name)
-    sys.modules["unetr_app.inference.segmenter"].Segmenter = Segmenter  # pyright: ignore
+    fake = ModuleType("unetr_app.inference.segmenter")
+    fake.Segmenter = Segmenter  # pyright: ignore
+    sys.modules[fake.__name__] = fake
     return cli.main(arguments)
 
 

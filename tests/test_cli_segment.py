@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -36,14 +37,13 @@ def unetr(
     write_bundle(tmp_path / "bundle")
     monkeypatch.chdir(tmp_path)
 
-    def opened(bundle: Path, *, device: str = "auto") -> FakeSegmenter:
+    def opened(bundle: Path, *, device: str = "auto", options: Any = None) -> FakeSegmenter:
         if device == "cuda:7":
             raise InvalidRequest("the device 'cuda:7' is not there", cure="Use --device cpu.")
         return FakeSegmenter(read_card(bundle))  # pyright: ignore
 
     fake = ModuleType("unetr_app.inference.segmenter")
     fake.Segmenter = SimpleNamespace(open=opened)  # pyright: ignore
-    monkeypatch.setitem(sys.modules, "unetr_app.inference", ModuleType("unetr_app.inference"))
     monkeypatch.setitem(sys.modules, "unetr_app.inference.segmenter", fake)
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -222,3 +222,30 @@ def test_exit_codes():
         BatchResult((), ("d",), InvalidRequest("no such device")): 2,
     }.items():
         assert exit_code(result) == code
+
+
+def test_maps_are_written_where_asked_for_and_go_where_not(unetr: Command, tmp_path: Path):
+    assert unetr(*MAIN, "--uncertainty", "--probabilities")[0] == 0
+    folder = next(path for path in (tmp_path / "out").iterdir() if path.is_dir())
+    names = {path.name for path in folder.iterdir()}
+    assert {"uncertainty.nii.gz", "probabilities.nii.gz", "labels.nii.gz"} <= names
+    assert not any(name.endswith(".npy") for name in names)
+    assert "already done" in unetr(*MAIN, "--uncertainty", "--probabilities")[1]
+    assert unetr(*MAIN, "--uncertainty")[0] == 0
+    names = {path.name for path in folder.iterdir()}
+    assert "uncertainty.nii.gz" in names
+    assert "probabilities.nii.gz" not in names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--memory-limit", "lots"], "'lots' is no size"),
+        (["--overlap", "1"], "overlap 1.0"),
+        (["--flips", "x"], "'x' are no axes"),
+    ],
+)
+def test_odd_words_about_inference(unetr: Command, arguments: list[str], said: str):
+    code, _, err = unetr(*MAIN, *arguments)
+    assert code == 2
+    assert said in err

@@ -8,6 +8,8 @@
     └── <case_id>/
         ├── labels.nii.gz         the label map
         ├── labels/<name>.nii.gz  a mask for each label, where asked for
+        ├── probabilities.nii.gz  of each channel in 255ths, where asked for
+        ├── uncertainty.nii.gz    entropy, 0 to 1, where asked for
         ├── measurements.json
         └── preview.png
 
@@ -24,6 +26,7 @@ MANIFEST = "manifest.jsonl"
 SUMMARY = "summary.csv"
 LABEL_MAP = "labels.nii.gz"
 SPLIT_LABELS = "labels"
+MAPS = {"probabilities": "probabilities.nii.gz", "uncertainty": "uncertainty.nii.gz"}
 MEASUREMENTS = "measurements.json"
 PREVIEW = "preview.png"
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from unetr_app.errors import InvalidRequest
+from unetr_app.inference.options import InferenceOptions
+from unetr_app.outputs import MAPS
 
 MOST_JOBS = 64
 
@@ -22,10 +24,12 @@ class BatchOptions:
         overwrite: Redo cases that are already done.
         jobs: How many cases are read ahead, and how many are written, while the network runs;
             0 works strictly one after another and needs the least memory.
+        maps: Of ``probabilities`` and ``uncertainty``, which are written too.
+        inference: What is decided about inference.
         debug: Keep the details of unexpected errors in ``debug.log`` in the output folder.
 
     Raises:
-        InvalidRequest: If ``jobs`` is not 0 to 64.
+        InvalidRequest: If ``jobs`` is not 0 to 64, or there is no such map.
     """
 
     labels: tuple[int, ...] = ()
@@ -34,10 +38,17 @@ class BatchOptions:
     force: bool = False
     overwrite: bool = False
     jobs: int = 1
+    maps: tuple[str, ...] = ()
+    inference: InferenceOptions = field(default_factory=InferenceOptions)
     debug: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(sorted(set(self.labels))))
+        object.__setattr__(self, "maps", tuple(sorted(set(self.maps))))
+        if unknown := sorted(set(self.maps) - MAPS.keys()):
+            raise InvalidRequest(
+                f"there is no map {unknown[0]!r}", cure=f"There are: {', '.join(MAPS)}."
+            )
         if not 0 <= self.jobs <= MOST_JOBS:
             raise InvalidRequest(
                 f"jobs is {self.jobs}", cure=f"Give a number from 0 to {MOST_JOBS}."
@@ -46,8 +57,11 @@ class BatchOptions:
     @property
     def parameters(self) -> dict[str, Any]:
         """The options that decide what the outputs are; a change of them redoes a case."""
-        return {
+        chosen = {
             "labels": list(self.labels) or "all",
             "split_labels": self.split_labels,
             "preview": self.preview,
         }
+        maps = {"maps": list(self.maps)} if self.maps else {}
+        inference = self.inference.parameters
+        return chosen | maps | ({"inference": inference} if inference else {})

@@ -129,6 +129,8 @@ class Pipeline:
         try:
             segmentation = self._segmenter.segment(
                 loaded.volume,
+                maps=self._worker.map_paths(loaded),
+                on_plan=lambda plan: self._tell("segmenting", case_id, memory=plan.peak),
                 progress=lambda done, of: self._tell("segmenting", case_id, windows=(done, of)),
                 should_stop=self._should_stop,
             )
@@ -200,9 +202,10 @@ class Pipeline:
         *,
         windows: tuple[int, int] = (0, 0),
         outcome: Outcome | None = None,
+        memory: int = 0,
     ) -> None:
         ended, cases = len(self._ended), len(self._cases)
-        self._on_progress(Progress(stage, case_id, windows, ended, cases, outcome))
+        self._on_progress(Progress(stage, case_id, windows, ended, cases, outcome, memory))
 
 
 def _asked_to_stop() -> Cancelled:

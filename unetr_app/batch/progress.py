@@ -22,6 +22,8 @@ class Progress:
         ended: Cases that ended so far.
         cases: Cases in all.
         outcome: How the case ended; None at the other stages.
+        memory: Bytes that the process is expected to hold at most, told once a case before its
+            first window; else 0.
     """
 
     stage: Stage
@@ -30,3 +32,4 @@ class Progress:
     ended: int
     cases: int
     outcome: Outcome | None = None
+    memory: int = 0

@@ -13,10 +13,11 @@ from unetr_app.batch.options import BatchOptions
 from unetr_app.errors import UnwritableOutput
 from unetr_app.evaluation.measurements import measure
 from unetr_app.io import write_segmentation
-from unetr_app.io.atomic import write_json
+from unetr_app.io.atomic import replacing, write_json
+from unetr_app.io.nifti import write_map
 from unetr_app.labels import Label, LabelSet
 from unetr_app.notice import RESEARCH_NOTICE
-from unetr_app.outputs import LABEL_MAP, MEASUREMENTS, PREVIEW, SPLIT_LABELS
+from unetr_app.outputs import LABEL_MAP, MAPS, MEASUREMENTS, PREVIEW, SPLIT_LABELS
 from unetr_app.volume import Segmentation, Volume
 
 
@@ -50,6 +51,8 @@ def write_results(
         write_segmentation(segmentation, folder / LABEL_MAP)
     if options.split_labels or segmentation.is_overlapping:
         _write_split_labels(segmentation, folder / SPLIT_LABELS)
+    for name in options.maps:
+        _write_map(folder / f"{name}.npy", segmentation, folder / MAPS[name])
     write_json(folder / MEASUREMENTS, _measurements(volume, segmentation, case_id, recipe))
     return _draw_preview(volume, segmentation, folder / PREVIEW) if options.preview else []
 
@@ -74,6 +77,16 @@ def _measurements(
             )
         ],
     }
+
+
+def _write_map(raw: Path, segmentation: Segmentation, path: Path) -> None:
+    """Bring what inference left on disk into its final form."""
+    data = np.load(raw, mmap_mode="r")
+    slope = 1 / 255 if data.dtype == np.uint8 else 1.0
+    with replacing(path) as part:
+        write_map(data, segmentation.geometry, part, slope=slope)
+    del data
+    raw.unlink()
 
 
 def _write_split_labels(segmentation: Segmentation, folder: Path) -> None:

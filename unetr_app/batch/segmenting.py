@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from unetr_app.inference.memory_plan import MemoryPlan
 from unetr_app.labels import LabelSet
 from unetr_app.volume import Segmentation, Volume
 
@@ -56,10 +57,20 @@ class SegmentsVolumes(Protocol):
         self,
         volume: Volume,
         *,
+        maps: Mapping[str, Path] | None = None,
+        on_plan: Callable[[MemoryPlan], None] | None = None,
         progress: Callable[[int, int], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> Segmentation:
-        """Segment a volume on its own grid; ``progress`` hears of windows done and in all."""
+        """Segment a volume on its own grid.
+
+        Args:
+            volume: The image.
+            maps: Files to write besides, by the map's name.
+            on_plan: Hears what memory it will take.
+            progress: Hears of windows done and in all.
+            should_stop: Asked before each window.
+        """
         ...
 
 
@@ -87,11 +98,15 @@ class OnDemand:
         self,
         volume: Volume,
         *,
+        maps: Mapping[str, Path] | None = None,
+        on_plan: Callable[[MemoryPlan], None] | None = None,
         progress: Callable[[int, int], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> Segmentation:
         """Open the segmenter where that has not been done, and segment."""
-        return self.open().segment(volume, progress=progress, should_stop=should_stop)
+        return self.open().segment(
+            volume, maps=maps, on_plan=on_plan, progress=progress, should_stop=should_stop
+        )
 
     def open(self) -> SegmentsVolumes:
         """The segmenter itself, opened where that has not been done."""

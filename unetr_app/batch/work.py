@@ -6,6 +6,7 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from unetr_app.batch.decision import Decision, decide, path_from, settle
 from unetr_app.batch.fingerprint import Recipe, content_hash
@@ -173,6 +174,12 @@ class CaseWorker:
             return [
                 f"accepted by force: {w}" for w in training_range.check(volume, force=True)
             ], True
+
+    def map_paths(self, loaded: Loaded) -> dict[str, Path]:
+        """Where inference leaves the maps that are wanted, until they are written."""
+        if self._options.maps:
+            loaded.claim.staging.mkdir(parents=True, exist_ok=True)
+        return {name: loaded.claim.staging / f"{name}.npy" for name in self._options.maps}
 
     def finish(self, loaded: Loaded, segmentation: Segmentation, *, seconds: float) -> Outcome:
         """Write, publish and record the results of a case, and let go of it.

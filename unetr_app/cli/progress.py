@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from unetr_app.cli.screen import clean, note
+from unetr_app.inference.memory_plan import in_gib
 
 if TYPE_CHECKING:
     from unetr_app.batch.outcome import Outcome
@@ -33,6 +34,7 @@ class PlainProgress:
 
     def __init__(self) -> None:
         self._awaited = ""
+        self._foreseen = 0
 
     def __enter__(self) -> PlainProgress:
         return self
@@ -43,6 +45,9 @@ class PlainProgress:
     def __call__(self, progress: Progress) -> None:
         """Print a line where a case has ended, or is being done by another process."""
         outcome = progress.outcome
+        if progress.memory > 1.1 * self._foreseen:  # not for every case of equal size
+            self._foreseen = progress.memory
+            note(f"{progress.case_id}: memory needed is about {in_gib(progress.memory)}")
         if progress.stage == "waiting" and progress.case_id != self._awaited:
             self._awaited = progress.case_id
             note(f"[{progress.ended}/{progress.cases}] {progress.case_id}: {_STAGES['waiting']}")
@@ -87,6 +92,7 @@ class BarProgress:
             console=Console(stderr=True),
         )
         self._task: Any = None
+        self._memory = ""
         self._left_out = 0
 
     def __enter__(self) -> BarProgress:
@@ -100,6 +106,10 @@ class BarProgress:
         """Move the bar."""
         outcome = progress.outcome
         stage = _STAGES[progress.stage] if outcome is None else result_words(outcome)
+        if progress.memory:
+            self._memory = f", about {in_gib(progress.memory)}"
+        if progress.stage == "segmenting":
+            stage += self._memory
         done, of = progress.windows
         begun = 0.0 if of == 0 else 0.95 * done / of
         skipped = outcome is not None and outcome.resumed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from unetr_app.batch.segmenting import OnDemand, SegmentsVolumes
     from unetr_app.bundle import BundleCard
     from unetr_app.cases import Found
+    from unetr_app.inference.options import InferenceOptions
 
 _MOST_ROWS = 24  # longer lists of cases are left to summary.csv
 _MOST_LABELS = 4  # more columns do not fit a screen
@@ -73,6 +75,43 @@ def command(
             help="Cases read ahead, and written, while the network runs; 0 needs least memory.",
         ),
     ] = 1,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write probabilities of each channel too.")
+    ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Write how undecided each voxel is too (entropy).")
+    ] = False,
+    memory_limit: Annotated[
+        str,
+        typer.Option(
+            "--memory-limit", metavar="SIZE", show_default="none",
+            help="Such as 4GiB: what finds no room waits on disk, or the case is refused.",
+        ),
+    ] = "",
+    overlap: Annotated[
+        float | None,
+        typer.Option(
+            "--overlap", metavar="SHARE", show_default="the bundle's",
+            help="Of a window that the next one covers, 0 to less than 1.",
+        ),
+    ] = None,
+    flips: Annotated[
+        str,
+        typer.Option(
+            "--flips", metavar="I,J,K|none", show_default="the bundle's",
+            help="Average mirror images along these axes of the model grid, such as i,j.",
+        ),
+    ] = "",
+    localise: Annotated[
+        bool,
+        typer.Option(
+            "--localise", help="Look roughly first, and finely only where something was found."
+        ),
+    ] = False,
+    skip: Annotated[
+        bool,
+        typer.Option("--skip/--no-skip", help="Compute windows of one constant value once only."),
+    ] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
@@ -99,6 +138,7 @@ def command(
     Cases that are already done are left as they are unless input, bundle or options have changed.
     """
     from unetr_app.batch.options import BatchOptions
+    from unetr_app.inference.options import InferenceOptions, parse_axes, parse_bytes
 
     _check(out, device)
     card = _card(bundle)
@@ -109,6 +149,14 @@ def command(
         force=force,
         overwrite=overwrite,
         jobs=jobs,
+        maps=tuple(compress(("probabilities", "uncertainty"), (probabilities, uncertainty))),
+        inference=InferenceOptions(
+            overlap=overlap,
+            flips=parse_axes(flips) if flips else None,
+            localise=localise,
+            skip=skip,
+            memory_limit=parse_bytes(memory_limit) if memory_limit else None,
+        ),
         debug=debug,
     )
     card.require_weights()
@@ -118,7 +166,7 @@ def command(
             with stop.at_once():
                 code = _show_plan(found, card, out, options)
         else:
-            segmenter = _on_demand(card, device, stop)
+            segmenter = _on_demand(card, device, options.inference, stop)
             code = _segment(found, segmenter, out, options=options, quiet=quiet, stop=stop)
     raise typer.Exit(code)
 
@@ -172,7 +220,9 @@ def _show_plan(found: Found, card: BundleCard, out: str, options: BatchOptions) 
     return ALL_DONE if plan else NONE_DONE
 
 
-def _on_demand(card: BundleCard, device: str, stop: StopRequest) -> OnDemand:
+def _on_demand(
+    card: BundleCard, device: str, inference: InferenceOptions, stop: StopRequest
+) -> OnDemand:
     """The bundle, opened when the first image comes."""
     from unetr_app.batch.segmenting import OnDemand
 
@@ -180,7 +230,7 @@ def _on_demand(card: BundleCard, device: str, stop: StopRequest) -> OnDemand:
         with stop.at_once():
             from unetr_app.inference.segmenter import Segmenter
 
-            return Segmenter.open(card.path, device=device)
+            return Segmenter.open(card.path, device=device, options=inference)
 
     return OnDemand(card, opened)
 

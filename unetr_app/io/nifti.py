@@ -11,6 +11,7 @@ whose two statements disagree are refused, since readers differ in which they be
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ _SHEAR_MM = 0.01  # a qform further than this from the affine is left out
 _QUATERNION_ROUNDING = 1e-5  # by which the length of a rotation's quaternion may exceed 1
 _SLACK = 4096  # bytes that some writers leave behind the voxels
 _MAX_AXIS = 32767  # NIfTI-1 stores sizes in 16 bits
+_PART = 1 << 22  # numbers of a map that are written at a time
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, metre, millimetre, micron
 _NUMBERS = {2, 4, 8, 16, 64, 256, 512, 768, 1024, 1280}  # datatype codes of real numbers
 _OTHERS = {32: "complex", 1792: "complex", 2048: "complex", 128: "RGB colour", 2304: "RGBA colour",
@@ -120,6 +122,38 @@ def write(data: NDArray[Any], geometry: Geometry, path: PathLike) -> None:
                 image.to_stream(packed)
         else:
             image.to_stream(file)
+
+
+def write_map(data: NDArray[Any], geometry: Geometry, path: PathLike, *, slope: float = 1) -> None:
+    """Write a large array part by part, so that one on disk is never in memory as a whole.
+
+    Args:
+        data: (I, J, K), or (I, J, K, L) of channels, in Fortran order.
+        geometry: Of its first three axes.
+        path: Of the file; packed where the name ends in ``.gz``, always to equal bytes.
+        slope: What stored numbers are multiplied by, as readers do.
+
+    Raises:
+        UnwritableOutput: If an axis is too long for the format.
+    """
+    if max(data.shape) > _MAX_AXIS:
+        raise UnwritableOutput(
+            f"an axis of {max(data.shape)} voxels does not fit NIfTI ({_MAX_AXIS})",
+            cure="Leave the map out.", path=path,
+        )  # fmt: skip
+    image = nibabel.Nifti1Image(np.broadcast_to(np.zeros((), data.dtype), data.shape), None)
+    image.header.set_xyzt_units("mm")
+    image.header.set_slope_inter(slope, 0)
+    _state_affine(image, geometry)
+    header = image.header
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    flat = data.reshape(-1, order="F")
+    with open(path, "wb") as file, contextlib.ExitStack() as stack:
+        packs = str(path).lower().endswith(".gz")
+        target = stack.enter_context(gzip.GzipFile("", "wb", 1, file, mtime=0)) if packs else file
+        target.write(header.binaryblock + bytes(4))
+        for start in range(0, len(flat), _PART):
+            target.write(flat[start : start + _PART].tobytes())
 
 
 def _state_affine(image: nibabel.Nifti1Image, geometry: Geometry) -> None:

@@ -1,0 +1,96 @@
+"""Memory is foreseen, and what waits finds room or goes to disk."""
+
+from __future__ import annotations
+
+import sys
+from math import prod
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from unetr_app.errors import DeviceMemory
+from unetr_app.inference.blending import blend
+from unetr_app.inference.carries import Carries
+from unetr_app.inference.memory_plan import (
+    MemoryPlan,
+    blending_bytes,
+    held_bytes,
+    measured_growth,
+    plan_memory,
+    waiting_bytes,
+)
+from unetr_app.inference.window_plan import Member, Shape, WindowPlan, members_of
+
+GIB = 2**30
+PLAN = MemoryPlan(held=GIB, network=GIB, blending=GIB, waiting=2 * GIB, results=GIB)
+
+
+def test_without_a_limit_all_stays_in_memory() -> None:
+    assert (PLAN.least, PLAN.kept, PLAN.peak) == (4 * GIB, 2 * GIB, 6 * GIB)
+    PLAN.require_room()
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(4, 0), (5, 1), (6, 2), (9, 2)])
+def test_a_limit_is_kept_by_what_can_wait_on_disk(limit: int, kept: int) -> None:
+    plan = MemoryPlan(GIB, GIB, GIB, 2 * GIB, GIB, limit=limit * GIB)
+    plan.require_room()
+    assert plan.kept == kept * GIB
+    assert plan.peak <= limit * GIB
+
+
+def test_too_low_a_limit_is_refused_with_one_that_would_do() -> None:
+    plan = MemoryPlan(GIB, GIB, GIB, 2 * GIB, GIB, limit=4 * GIB - 1)
+    with pytest.raises(DeviceMemory, match=r"4.00 GiB are needed") as caught:
+        plan.require_room()
+    figure = float(caught.value.cure.split("--memory-limit ")[1].split("GiB")[0])
+    MemoryPlan(GIB, GIB, GIB, 2 * GIB, GIB, limit=int(figure * GIB)).require_room()
+
+
+@pytest.mark.parametrize("shape", [(30, 12, 9), (9, 30, 12), (12, 40, 40)])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.7])
+@pytest.mark.parametrize("flips", [(), (0, 1)])
+def test_no_more_waits_than_was_foreseen(
+    shape: Shape, overlap: float, flips: tuple[int, ...]
+) -> None:
+    plan = WindowPlan(shape, (8, 8, 8), (overlap,) * 3, members=members_of(flips))
+    most = 0
+
+    def logits_of(member: Member, start: Shape) -> Tensor:
+        nonlocal most
+        most = max(most, carries.bytes)
+        return torch.zeros(3, *plan.extent)
+
+    with Carries() as carries:
+        for _ in blend(plan, logits_of, carries):
+            pass
+    foreseen = waiting_bytes(plan, 3)
+    assert most <= foreseen
+    assert foreseen <= 3 * most + 3 * 4 * 2 * prod(shape) // max(shape) * 8 or overlap == 0
+
+
+def test_what_is_foreseen_does_not_grow_with_the_longest_axis() -> None:
+    short, long = (
+        plan_memory(WindowPlan((64, n, 64), (32, 32, 32)), 5, (64, 64, 64), 0, None)
+        for n in (104, 992)
+    )
+    assert (short.waiting, short.blending) == (long.waiting, long.blending)
+
+
+def test_classes_cost_what_waits_and_one_window() -> None:
+    plan = WindowPlan((64, 64, 64), (32, 32, 32))
+    assert waiting_bytes(plan, 100) == 100 * waiting_bytes(plan, 1)
+    assert blending_bytes(plan, 101) - blending_bytes(plan, 1) == 2 * 100 * 4 * 32**3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell")
+def test_growth_is_seen_while_it_lasts() -> None:
+    held = held_bytes()
+    assert held > 2**20
+
+    def work() -> None:
+        for _ in range(5):
+            np.ones(2**23).sum()  # 64 MiB
+
+    assert 48 * 2**20 <= measured_growth(work) < 200 * 2**20

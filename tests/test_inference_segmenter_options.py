@@ -1,0 +1,141 @@
+"""What the options change, and what they leave as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.inferers.inferer import SimpleInferer, SlidingWindowInferer
+
+from tests.test_inference_segmenter import _bright, _segmenter  # pyright: ignore
+from unetr_app.errors import DeviceMemory, InvalidRequest
+from unetr_app.geometry import Geometry
+from unetr_app.inference import InferenceOptions, Segmenter
+from unetr_app.inference.memory_plan import MemoryPlan
+from unetr_app.inference.preprocess import preprocess
+from unetr_app.networks import build_network
+from unetr_app.resample import restore_label_map
+from unetr_app.volume import Volume
+
+GRID = Geometry((26, 34, 22), np.diag([0.9, 1.1, 1.3, 1.0]))
+
+
+def _network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build_network(
+        "vit", out_channels=2, roi_size=16, patch_size=8, embed_dim=24, depth=2, num_heads=2,
+        feature_size=4,
+    ).eval()  # fmt: skip
+
+
+def _opened(folder: Path, options: InferenceOptions | None = None, **parts: Any) -> Segmenter:
+    segmenter = _segmenter(folder, **{"network": _network(), **parts})
+    return Segmenter(segmenter.bundle, options)
+
+
+def _noise() -> Volume:
+    noise = np.random.default_rng(0).normal(0, 1, (1, *GRID.shape)).astype(np.float32)
+    noise[:, :, :12] = 0.0  # air
+    return Volume(noise, GRID)
+
+
+@pytest.mark.parametrize("flips", [(), (0,), (1, 2)])
+@pytest.mark.parametrize("overlap", [0.0, 0.6])
+def test_overlap_and_flips_win_over_the_bundles(
+    overlap: float, flips: tuple[int, ...], tmp_path: Path
+) -> None:
+    options = InferenceOptions(overlap=overlap, flips=flips)
+    found = _opened(tmp_path / "a", options).segment(_noise()).label_map
+    segmenter = _opened(tmp_path / "b")
+    inferer = type(segmenter.bundle.inferer)((16, 16, 16), overlap=overlap, flip_axes=flips)
+    bundle = replace(segmenter.bundle, inferer=inferer)
+    wanted = Segmenter(bundle).segment(_noise()).label_map
+    assert (found == wanted).mean() > 0.9999
+    assert len(np.unique(wanted)) > 1
+
+
+@pytest.mark.parametrize("options", [{"skip": False}, {"memory_limit": 2**40}])
+def test_neither_skipping_nor_a_limit_changes_labels(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    plain = _opened(tmp_path / "a").segment(_noise()).label_map
+    found = _opened(tmp_path / "b", InferenceOptions(**options)).segment(_noise()).label_map
+    np.testing.assert_array_equal(found, plain)
+
+
+def test_a_tight_limit_is_kept_on_disk_and_a_tighter_one_refused(tmp_path: Path) -> None:
+    plans: list[MemoryPlan] = []
+    plain = _opened(tmp_path / "a").segment(_noise(), on_plan=plans.append).label_map
+    tight = InferenceOptions(memory_limit=int(plans[0].least * 1.3))
+    found = _opened(tmp_path / "b", tight).segment(_noise(), on_plan=plans.append).label_map
+    np.testing.assert_array_equal(found, plain)
+    assert plans[1].limit == tight.memory_limit
+    none = _opened(tmp_path / "c", InferenceOptions(memory_limit=2**20))
+    with pytest.raises(DeviceMemory, match=r"are allowed and .* are needed"):
+        none.segment(_noise())
+
+
+def test_maps_belong_to_the_labels(tmp_path: Path) -> None:
+    segmenter = _opened(tmp_path / "bundle")
+    maps = {"probabilities": tmp_path / "p.npy", "uncertainty": tmp_path / "u.npy"}
+    labels = segmenter.segment(_noise(), maps=maps).label_map
+    probabilities = np.load(maps["probabilities"]) / 255
+    uncertainty = np.load(maps["uncertainty"])
+    assert probabilities.shape == (*GRID.shape, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=0.01)
+    best = np.take_along_axis(probabilities, labels[..., None].astype(int), axis=-1)[..., 0]
+    assert (best >= probabilities.max(axis=-1) - 1 / 254).all()
+    shares = np.clip(probabilities, 1e-9, 1)
+    entropy = -(shares * np.log(shares)).sum(axis=-1) / np.log(2)
+    np.testing.assert_allclose(uncertainty, entropy, atol=0.02)
+
+
+def test_a_rough_look_first_finds_the_same_thing(tmp_path: Path) -> None:
+    volume = _bright(Geometry((60, 64, 50), np.eye(4)))
+    plain = _segmenter(tmp_path / "a")
+    options = InferenceOptions(localise=True)
+    told: list[tuple[int, int]] = []
+    found = Segmenter(_segmenter(tmp_path / "b").bundle, options).segment(
+        volume, progress=lambda *done: told.append(done)
+    )
+    np.testing.assert_array_equal(found.label_map, plain.segment(volume).label_map)
+    everywhere: list[tuple[int, int]] = []
+    plain.segment(volume, progress=lambda *done: everywhere.append(done))
+    assert 0 < len(told) < len(everywhere) / 4
+
+
+@pytest.mark.parametrize(
+    "options", [{"overlap": 0.1}, {"flips": ()}, {"localise": True}, {"memory_limit": 2**40}]
+)
+def test_an_inferer_of_another_kind_is_asked_for_nothing(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    volume = Volume(np.zeros((1, 16, 16, 16), np.float32), Geometry((16, 16, 16), np.eye(4)))
+    plain = _opened(tmp_path / "a", inferer=SimpleInferer())
+    assert plain.segment(volume).label_map.shape == (16, 16, 16)
+    asked = _opened(tmp_path / "b", InferenceOptions(**options), inferer=SimpleInferer())
+    with pytest.raises(InvalidRequest, match=f"no {next(iter(options))}"):
+        asked.segment(volume)
+    with pytest.raises(InvalidRequest, match="no uncertainty"):
+        plain.segment(volume, maps={"uncertainty": tmp_path / "u.npy"})
+
+
+@pytest.mark.parametrize("overlap", [0.25, 0.5])
+def test_labels_are_those_of_monais_inferer_and_of_resampled_logits(
+    overlap: float, tmp_path: Path
+) -> None:
+    inferer = SlidingWindowInferer((16, 16, 16), overlap=overlap, mode="gaussian")
+    segmenter = _opened(tmp_path / "bundle", inferer=inferer)
+    volume = _noise()
+    image: Any = preprocess(segmenter.bundle, volume)["image"]
+    with torch.inference_mode():
+        logits: Any = inferer(image.as_tensor()[None], segmenter.bundle.network)
+    i, j, k = image.shape[1:]
+    model = Geometry((i, j, k), np.asarray(image.affine))
+    wanted = restore_label_map(logits[0].numpy(), model, GRID)
+    found = segmenter.segment(volume).label_map
+    assert (found == wanted).mean() > 0.9999

@@ -1,0 +1,106 @@
+"""WindowLogits: a network's logits of windows, each constant window computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from unetr_app.errors import UnusableBundle
+from unetr_app.inference.blending import LogitsOf
+from unetr_app.inference.memory_plan import measured_growth
+from unetr_app.inference.window_plan import Member, Shape, WindowPlan
+
+Network = Callable[[Tensor], Tensor]
+
+
+class WindowLogits:
+    """Runs a network on windows.
+
+    A window whose voxels all have one value in each channel, such as air or padding, gives the same
+    logits as any other such window, since a network is a function of its input: it is computed once
+    and kept until another value comes.
+
+    Args:
+        network: (1, C, roi_size...) to logits (1, L, roi_size...).
+        device: Where it runs; with autocast on CUDA.
+        skip: Compute constant windows once only?
+    """
+
+    def __init__(self, network: Network, device: torch.device, *, skip: bool = True):
+        self._network = network
+        self._device = device
+        self._skip = skip
+        self._known: tuple[tuple[int, ...], tuple[float, ...], Tensor] | None = None
+        self._probed: dict[tuple[int, ...], tuple[int, int]] = {}
+
+    def of(self, plan: WindowPlan, image: Tensor) -> LogitsOf:
+        """What `unetr_app.inference.blending.blend` asks for.
+
+        Args:
+            plan: Where windows lie.
+            image: (C, shape...) on the CPU.
+
+        Raises:
+            UnusableBundle: If the network gives no logits of a window's shape.
+        """
+
+        def logits_of(member: Member, start: Shape) -> Tensor:
+            window = plan.cut(image, member, start)
+            value = _constant(window) if self._skip else None
+            if value is None:
+                return plan.place(self._run(window), member)
+            return plan.place(self._run_once(window, value), member).clone()
+
+        return logits_of
+
+    def probe(self, plan: WindowPlan, channels: int) -> tuple[int, int]:
+        """Channels of the logits, and bytes by which the process grows for one window.
+
+        Runs the network once for each shape of window, on padding.
+        """
+        shape = (1, channels, *plan.roi_size)
+        if shape not in self._probed:
+            window = torch.full(shape, plan.cval)
+            logits: list[Tensor] = []
+            value = (float(plan.cval),) * channels
+            grown = measured_growth(lambda: logits.append(self._run_once(window, value)))
+            self._probed[shape] = len(logits[0]), grown
+        return self._probed[shape]
+
+    def _run_once(self, window: Tensor, value: tuple[float, ...]) -> Tensor:
+        """The logits of a constant window, kept for the next of its value."""
+        shape = tuple(window.shape)
+        if self._known is None or self._known[:2] != (shape, value):
+            self._known = None
+            self._known = (shape, value, self._run(window))
+        return self._known[2]
+
+    def _run(self, window: Tensor) -> Tensor:
+        """(1, C, roi_size...) to logits (L, roi_size...) float32 on the CPU."""
+        with torch.autocast("cuda", enabled=self._device.type == "cuda"):
+            logits = self._network(window.to(self._device))
+        return _checked(logits, window).float().cpu()[0]
+
+
+def _constant(window: Tensor) -> tuple[float, ...] | None:
+    """The value of each channel, where a window (1, C, ...) has but one a channel."""
+    channels = window.flatten(2)[0]
+    first = channels[:, :1]
+    if not bool((channels[:, -1:] == first).all() and (channels == first).all()):
+        return None
+    return tuple(first[:, 0].tolist())
+
+
+def _checked(logits: object, window: Tensor) -> Tensor:
+    """Refuse what is no map of logits of the window's own shape."""
+    if isinstance(logits, (tuple, list)) and logits:
+        logits = logits[0]  # deep supervision: the finest first
+    if not isinstance(logits, Tensor) or logits.shape[2:] != window.shape[2:]:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UnusableBundle(
+            f"the network gave {shape} for a window of {tuple(window.shape)}, no logits of its "
+            "shape"
+        )
+    return logits
