@@ -162,7 +162,9 @@ def run_command(delay: float, arguments: list[str]) -> int:
 
     class Segmenter:
         @classmethod
-        def open(cls, bundle: Path, *, device: str = "auto", options: Any = None) -> FakeSegmenter:
+        def open(
+            cls, bundle: Path, *, device: str = "auto", options: Any = None, ask_trust: bool = False
+        ) -> FakeSegmenter:
             return FakeSegmenter(read_card(bundle), delay)  # pyright: ignore
 
     fake = ModuleType("unetr_app.inference.segmenter")

@@ -14,6 +14,13 @@ settings.load_profile("unetr")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _settings_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests trust and convert is not kept among the user's settings and caches."""
+    os.environ["UNETR_CONFIG"] = str(tmp_path_factory.mktemp("settings"))
+    os.environ["UNETR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout."""

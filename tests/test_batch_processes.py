@@ -21,7 +21,8 @@ CASES = 6
 def start(
     folder: Path, out: Path, *, delay: float = 0.0, options: str = ""
 ) -> subprocess.Popen[str]:
-    arguments = ["segment", "in", "-o", str(out), "-b", "bundle", "--no-preview", *options.split()]
+    arguments = ["segment", "in", "-o", str(out), "-b", "bundle", "--trust", "--no-preview"]
+    arguments += options.split()
     return subprocess.Popen(
         [sys.executable, "-m", "tests.batch_fakes", str(delay), *arguments],
         cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -21,6 +21,7 @@ from tests.batch_fakes import (
 from unetr_app import cli
 from unetr_app.batch.outcome import BatchResult, Outcome, Problem
 from unetr_app.bundle import read_card
+from unetr_app.bundle.trust import trust
 from unetr_app.cli.segment import exit_code
 from unetr_app.errors import Cancelled, InvalidRequest
 from unetr_app.notice import RESEARCH_NOTICE
@@ -35,9 +36,12 @@ def unetr(
     """Run the command in a folder with ``in`` (three cases) and ``bundle`` (a threshold)."""
     write_cases(tmp_path / "in", 3)
     write_bundle(tmp_path / "bundle")
+    trust(tmp_path / "bundle")
     monkeypatch.chdir(tmp_path)
 
-    def opened(bundle: Path, *, device: str = "auto", options: Any = None) -> FakeSegmenter:
+    def opened(
+        bundle: Path, *, device: str = "auto", options: Any = None, ask_trust: bool = False
+    ) -> FakeSegmenter:
         if device == "cuda:7":
             raise InvalidRequest("the device 'cuda:7' is not there", cure="Use --device cpu.")
         return FakeSegmenter(read_card(bundle))  # pyright: ignore
@@ -222,6 +226,20 @@ def test_exit_codes():
         BatchResult((), ("d",), InvalidRequest("no such device")): 2,
     }.items():
         assert exit_code(result) == code
+
+
+def test_configs_of_others_are_programs_and_run_when_trusted(unetr: Command, tmp_path: Path):
+    (tmp_path / "bundle" / "scripts").mkdir()
+    (tmp_path / "bundle" / "scripts" / "more.py").write_text("print('hello')")
+    code, out, err = unetr(*MAIN)
+    assert code == 2
+    assert out == ""
+    assert "not trusted yet" in err
+    assert "--trust" in err
+    assert not (tmp_path / "out").exists()
+    assert unetr(*MAIN, "--dry-run")[0] == 0  # which runs nothing of the bundle
+    assert unetr(*MAIN, "--trust")[0] == 0
+    assert unetr(*MAIN)[0] == 0
 
 
 def test_maps_are_written_where_asked_for_and_go_where_not(unetr: Command, tmp_path: Path):

@@ -72,7 +72,7 @@ def test_no_more_waits_than_was_foreseen(
 
 def test_what_is_foreseen_does_not_grow_with_the_longest_axis() -> None:
     short, long = (
-        plan_memory(WindowPlan((64, n, 64), (32, 32, 32)), 5, (64, 64, 64), 0, None)
+        plan_memory(WindowPlan((64, n, 64), (32, 32, 32)), 5, (64, n, 64), 0, None)
         for n in (104, 992)
     )
     assert (short.waiting, short.blending) == (long.waiting, long.blending)
@@ -81,7 +81,10 @@ def test_what_is_foreseen_does_not_grow_with_the_longest_axis() -> None:
 def test_classes_cost_what_waits_and_one_window() -> None:
     plan = WindowPlan((64, 64, 64), (32, 32, 32))
     assert waiting_bytes(plan, 100) == 100 * waiting_bytes(plan, 1)
-    assert blending_bytes(plan, 101) - blending_bytes(plan, 1) == 2 * 100 * 4 * 32**3
+    assert (
+        blending_bytes(plan, 101, plan.shape) - blending_bytes(plan, 1, plan.shape)
+        == 2 * 100 * 4 * 32**3
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell")

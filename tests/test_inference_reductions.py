@@ -77,9 +77,23 @@ def test_probabilities_in_255ths(exclusive: bool, tmp_path: Path) -> None:
 
 def test_entropy_is_0_where_one_channel_has_all_and_1_where_all_are_equal() -> None:
     for exclusive, equal in ((True, 7.0), (False, 0.0)):
-        assert float(entropy(torch.full((4, 1), equal), exclusive=exclusive)) == pytest.approx(1)
-        sure = torch.tensor([[80.0], [-80.0], [-80.0]])
+        shares = probabilities(torch.full((4, 1), equal), exclusive=exclusive)
+        assert float(entropy(shares, exclusive=exclusive)) == pytest.approx(1)
+        sure = probabilities(torch.tensor([[80.0], [-80.0], [-80.0]]), exclusive=exclusive)
         assert float(entropy(sure, exclusive=exclusive)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [ProbabilityFile, EntropyFile])
+def test_probabilities_that_went_home_as_such_are_taken_as_they_are(
+    kind: type[ProbabilityFile], tmp_path: Path
+) -> None:
+    piece, _ = _piece()
+    as_logits = kind(tmp_path / "a.npy", SHAPE)
+    as_logits.add(piece)
+    shares = probabilities(piece.logits, exclusive=True)
+    as_shares = kind(tmp_path / "b.npy", SHAPE, activated=True)
+    as_shares.add(Piece(piece.index, shares, piece.axes))
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
 
 
 def test_entropy_is_the_sum_that_its_name_means(tmp_path: Path) -> None:

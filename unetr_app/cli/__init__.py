@@ -28,6 +28,7 @@ COMMANDS = {
     "explain": "Show how an encoder sees: receptive field, attention, t-SNE.",
     "encoders": "List the encoders, or show how a checkpoint fills one.",
     "bundles": "List the bundles that are installed.",
+    "export": "Write a bundle's network as ONNX, OpenVINO or TorchScript.",
     "demo": "Segment both hippocampi of an average head, as a trial.",
 }
 _USAGE_ERRORS = (InvalidRequest, UnusableBundle, UnwritableOutput)  # the command names them

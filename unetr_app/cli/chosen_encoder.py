@@ -66,7 +66,9 @@ def open_explainer(words: EncoderWords) -> tuple[Explainer, str]:
     from unetr_app.bundle import find_device, open_bundle
     from unetr_app.explain import Explainer
 
-    bundle = open_bundle(words.bundle, device=words.device) if words.bundle else None
+    bundle = (
+        open_bundle(words.bundle, device=words.device, ask_trust=True) if words.bundle else None
+    )
     like = Explainer.of_bundle(bundle) if bundle else None
     if like is not None and alone:
         return like, ""

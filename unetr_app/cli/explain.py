@@ -102,16 +102,25 @@ def command(
     device: Annotated[
         str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")
     ] = "auto",
+    trust_it: Annotated[
+        bool,
+        typer.Option(
+            "--trust", help="The bundle's configs are programs: you have looked, let them run."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the results only.")] = False,
 ) -> None:  # fmt: skip
     """Show how an encoder sees: effective receptive field, attention, t-SNE of its features.
 
     Writes pictures, arrays (.npz) and volumes (.nii.gz on the model grid).
     """
+    from unetr_app.bundle.trust import trust
     from unetr_app.cli.chosen_encoder import EncoderWords, open_explainer, parse_triple
 
     if not out:
         raise InvalidRequest("no output folder is named", cure="Add -o with a folder.")
+    if trust_it and bundle:
+        trust(bundle)
     wanted = tuple(dict.fromkeys(filter(None, (word.strip() for word in what.split(",")))))
     voxel = parse_triple(at, "--at")
     with StopRequest() as stop:

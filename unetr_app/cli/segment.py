@@ -88,6 +88,20 @@ def command(
             help="Such as 4GiB: what finds no room waits on disk, or the case is refused.",
         ),
     ] = "",
+    backend: Annotated[
+        str,
+        typer.Option(
+            "--backend", metavar="NAME",
+            help="auto (the fastest that gives torch's answer), torch, openvino, onnxruntime.",
+        ),
+    ] = "auto",
+    restore: Annotated[
+        str,
+        typer.Option(
+            "--restore", metavar="bundle|logits",
+            help="Labels as the bundle makes them, or always from logits on the image's own grid.",
+        ),
+    ] = "bundle",
     overlap: Annotated[
         float | None,
         typer.Option(
@@ -112,6 +126,12 @@ def command(
         bool,
         typer.Option("--skip/--no-skip", help="Compute windows of one constant value once only."),
     ] = True,
+    trust_it: Annotated[
+        bool,
+        typer.Option(
+            "--trust", help="The bundle's configs are programs: you have looked, let them run."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
@@ -138,6 +158,7 @@ def command(
     Cases that are already done are left as they are unless input, bundle or options have changed.
     """
     from unetr_app.batch.options import BatchOptions
+    from unetr_app.bundle.trust import require_trusted, trust
     from unetr_app.inference.options import InferenceOptions, parse_axes, parse_bytes
 
     _check(out, device)
@@ -151,6 +172,8 @@ def command(
         jobs=jobs,
         maps=tuple(compress(("probabilities", "uncertainty"), (probabilities, uncertainty))),
         inference=InferenceOptions(
+            backend=backend,
+            restore=restore,
             overlap=overlap,
             flips=parse_axes(flips) if flips else None,
             localise=localise,
@@ -160,8 +183,12 @@ def command(
         debug=debug,
     )
     card.require_weights()
+    if trust_it:
+        trust(card.path)
+    if not dry_run:
+        require_trusted(card.path)
     with StopRequest() as stop:
-        found = _find(inputs, out, stop=stop, quiet=quiet)
+        found = _find(inputs, out, card.channels, stop=stop, quiet=quiet)
         if dry_run:
             with stop.at_once():
                 code = _show_plan(found, card, out, options)
@@ -191,11 +218,13 @@ def _card(bundle: str) -> BundleCard:
     return read_card(bundle)
 
 
-def _find(inputs: Sequence[str], out: str, *, stop: StopRequest, quiet: bool) -> Found:
+def _find(
+    inputs: Sequence[str], out: str, channels: tuple[str, ...], *, stop: StopRequest, quiet: bool
+) -> Found:
     from unetr_app.batch.inputs import find_inputs
 
     with stop.at_once():
-        found = find_inputs(inputs, out=out)
+        found = find_inputs(inputs, out=out, channels=channels)
     if found.passed_over and not quiet:
         note(f"{counted(found.passed_over, 'file')} passed over: no images")
     if found.set_aside and not quiet:
@@ -230,7 +259,7 @@ def _on_demand(
         with stop.at_once():
             from unetr_app.inference.segmenter import Segmenter
 
-            return Segmenter.open(card.path, device=device, options=inference)
+            return Segmenter.open(card.path, device=device, options=inference, ask_trust=True)
 
     return OnDemand(card, opened)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unetr_app.inference.window_plan import WindowPlan
 
 _FLOAT = 4  # bytes
-_PIECES = 3 * 2**26  # what is interpolated at a time, with its weights and winners
+_PIECES = 2**26  # what goes home at a time, with its winners
 _STATM = Path("/proc/self/statm")
 _PATIENCE = 0.003  # seconds between two looks
 
@@ -87,7 +87,7 @@ def plan_memory(
         limit: What the user allows.
     """
     return MemoryPlan(
-        held=held_bytes(), network=network, blending=blending_bytes(plan, channels),
+        held=held_bytes(), network=network, blending=blending_bytes(plan, channels, native),
         waiting=waiting_bytes(plan, channels), results=prod(native) * (1 + (channels > 256)),
         limit=limit,
     )  # fmt: skip
@@ -104,9 +104,14 @@ def waiting_bytes(plan: WindowPlan, channels: int) -> int:
     return channels * _FLOAT * (layer + strip + window + edges)
 
 
-def blending_bytes(plan: WindowPlan, channels: int) -> int:
-    """Bytes of one window's logits twice, its weights, and of pieces on their way home."""
-    return (2 * channels + 8) * _FLOAT * prod(plan.extent) + _PIECES
+def blending_bytes(plan: WindowPlan, channels: int, native: tuple[int, ...]) -> int:
+    """Bytes of one window's logits twice, its weights, and of pieces on their way home.
+
+    Interpolation to a finer native grid has two axes of a block done before it cuts the third.
+    """
+    growth = prod(native) / prod(plan.shape)
+    finer = growth ** (2 / 3) * channels if growth > 1 else 0
+    return int((2 * channels + 8 + finer) * _FLOAT * prod(plan.extent)) + _PIECES
 
 
 def measured_growth(work: Callable[[], object]) -> int:

@@ -71,10 +71,15 @@ class ProbabilityFile:
         path: Of the file.
         shape: Of the native grid.
         exclusive: Do the channels of a voxel sum to 1 (softmax), or does each stand for itself?
+        activated: Do pieces hold probabilities already, in place of logits?
     """
 
-    def __init__(self, path: str | os.PathLike[str], shape: Shape, *, exclusive: bool = True):
+    def __init__(
+        self, path: str | os.PathLike[str], shape: Shape, *, exclusive: bool = True,
+        activated: bool = False,
+    ):  # fmt: skip
         self._path, self._shape, self._exclusive = path, shape, exclusive
+        self._activated = activated
         self._made = False
 
     def add(self, piece: Piece) -> None:
@@ -86,8 +91,10 @@ class ProbabilityFile:
         if not self._made and self._exclusive:
             target[..., 0] = 255  # background, where no piece comes
         self._made = True
-        values = (probabilities(piece.logits, exclusive=self._exclusive) * 255).round_()
-        for channel, array in enumerate(values.to(torch.uint8).numpy()):
+        shares = piece.logits
+        if not self._activated:
+            shares = probabilities(shares, exclusive=self._exclusive)
+        for channel, array in enumerate((shares * 255).round_().to(torch.uint8).numpy()):
             piece.write(array, target[..., channel])
 
 
@@ -101,16 +108,23 @@ class EntropyFile:
         path: Of the file.
         shape: Of the native grid.
         exclusive: As of `ProbabilityFile`.
+        activated: As of `ProbabilityFile`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], shape: Shape, *, exclusive: bool = True):
-        self._path, self._exclusive = path, exclusive
+    def __init__(
+        self, path: str | os.PathLike[str], shape: Shape, *, exclusive: bool = True,
+        activated: bool = False,
+    ):  # fmt: skip
+        self._path, self._exclusive, self._activated = path, exclusive, activated
         _make(path, shape, np.float32)
 
     def add(self, piece: Piece) -> None:
         """Write a piece."""
         target = open_memmap(self._path, mode="r+")
-        piece.write(entropy(piece.logits, exclusive=self._exclusive).numpy(), target)
+        shares = piece.logits
+        if not self._activated:
+            shares = probabilities(shares, exclusive=self._exclusive)
+        piece.write(entropy(shares, exclusive=self._exclusive).numpy(), target)
 
 
 def probabilities(logits: Tensor, *, exclusive: bool) -> Tensor:
@@ -118,13 +132,11 @@ def probabilities(logits: Tensor, *, exclusive: bool) -> Tensor:
     return logits.softmax(dim=0) if exclusive else logits.sigmoid()
 
 
-def entropy(logits: Tensor, *, exclusive: bool) -> Tensor:
-    """(L, ...) to the entropy of its probabilities over the largest there can be, 0 to 1."""
+def entropy(shares: Tensor, *, exclusive: bool) -> Tensor:
+    """Probabilities (L, ...) to their entropy over the largest there can be, 0 to 1."""
     if exclusive:
-        shares = logits.log_softmax(dim=0)
-        return -(shares.exp() * shares).sum(dim=0) / math.log(max(len(logits), 2))
-    chance = logits.sigmoid()
-    each = torch.special.entr(chance) + torch.special.entr(1 - chance)
+        return torch.special.entr(shares).sum(dim=0) / math.log(max(len(shares), 2))
+    each = torch.special.entr(shares) + torch.special.entr(1 - shares)
     return each.mean(dim=0) / math.log(2)
 
 

@@ -14,16 +14,20 @@ from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
 from unetr_app.bundle import Bundle, BundleCard, open_bundle, root_cause
+from unetr_app.bundle.trust import content_hash
 from unetr_app.errors import DeviceMemory, InvalidRequest, UnetrError, UnusableBundle
+from unetr_app.geometry import Geometry
+from unetr_app.inference.backends import Backend, open_backend
 from unetr_app.inference.carries import Carries
 from unetr_app.inference.homecoming import Homecoming
+from unetr_app.inference.labelling import Labelling, ready_for_logits
 from unetr_app.inference.memory import is_out_of_memory
 from unetr_app.inference.memory_plan import MemoryPlan, plan_memory
 from unetr_app.inference.options import InferenceOptions
 from unetr_app.inference.preprocess import preprocess
-from unetr_app.inference.reductions import EntropyFile, LabelMap, ProbabilityFile, Reduction
+from unetr_app.inference.reductions import EntropyFile, ProbabilityFile, Reduction
 from unetr_app.inference.region import find_region
-from unetr_app.inference.restore import RestoreLabelsd, model_geometry, native_geometry
+from unetr_app.inference.restore import model_geometry
 from unetr_app.inference.streaming import plan_windows, reduce_streaming
 from unetr_app.inference.window_logits import WindowLogits
 from unetr_app.inference.window_plan import WindowPlan
@@ -55,7 +59,8 @@ class Segmenter:
     def __init__(self, bundle: Bundle, options: InferenceOptions | None = None):
         self.bundle = bundle
         self.options = options or InferenceOptions()
-        self._windows = WindowLogits(bundle.network, bundle.device, skip=self.options.skip)
+        self.backend_notes: tuple[str, ...] = ()
+        self._windows = WindowLogits(self._opened_for, bundle.device, skip=self.options.skip)
         card = bundle.card
         self._provenance = {
             "bundle": card.name,
@@ -72,6 +77,7 @@ class Segmenter:
         *,
         device: str = "auto",
         options: InferenceOptions | None = None,
+        ask_trust: bool = False,
     ) -> Segmenter:
         """Open a bundle by name or folder.
 
@@ -79,12 +85,13 @@ class Segmenter:
             bundle: Name of a bundle that ships with the package, or a folder.
             device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
             options: What the user decides beside it.
+            ask_trust: As of `unetr_app.bundle.open_bundle`.
 
         Raises:
-            InvalidRequest: If there is no such bundle or device.
+            InvalidRequest: If there is no such bundle or device, or it is not trusted.
             UnusableBundle: If it cannot be built, or its weights are missing or unfit.
         """
-        return cls(open_bundle(bundle, device=device), options)
+        return cls(open_bundle(bundle, device=device, ask_trust=ask_trust), options)
 
     @property
     def card(self) -> BundleCard:
@@ -123,18 +130,33 @@ class Segmenter:
         self._check_channels(volume)
         try:
             data = preprocess(self.bundle, volume)
-            plan = self._plan(data["image"])
+            plan = self._plan(data[self.bundle.image_key])
             if plan is None:
                 self._require_plain(maps)
-                labels = self._restore(data, self._infer(data["image"], progress, should_stop))
+                logits = self._infer(data[self.bundle.image_key], progress, should_stop)
+                labels = self._restore(data, logits)
             else:
-                image = _only_image(data)
-                labels = self._stream(plan, image, maps or {}, on_plan, progress, should_stop)
+                model, image = _gridded(data.pop(self.bundle.image_key))
+                data.clear()  # whatever else was made is not needed any more
+                labels = self._stream(
+                    plan, image, model, volume.geometry, maps or {}, on_plan, progress, should_stop
+                )
         except UnetrError:
             raise
         except Exception as error:  # what a bundle names may raise anything
             raise self._explained(error, volume) from error
         return Segmentation(labels, volume.geometry, self.card.labels, self._provenance)
+
+    def _opened_for(self, window: tuple[int, ...]) -> Backend:
+        """What runs windows of one shape: (1, C, i, j, k)."""
+        bundle, weights = self.bundle, self.bundle.card.weights_hash
+        backend = open_backend(
+            self.options.backend, bundle.network, window=window, device=bundle.device,
+            weights_hash=weights and f"{weights}{content_hash(bundle.card.path)}",
+        )  # fmt: skip
+        self._provenance["backend"] = backend.name
+        self.backend_notes = backend.notes
+        return backend
 
     def _check_channels(self, volume: Volume) -> None:
         wanted = len(self.card.channels)
@@ -145,9 +167,8 @@ class Segmenter:
             )
 
     def _plan(self, image: MetaTensor) -> WindowPlan | None:
-        """Where windows lie, if the bundle's inferer and restore step can be streamed."""
-        steps = self.bundle.postprocessing.transforms
-        if len(steps) != 1 or type(steps[0]) is not RestoreLabelsd or image.ndim != 4:
+        """Where windows lie, if the bundle's inferer and restore steps can be streamed."""
+        if self.bundle.restoration.kind == "other" or image.ndim != 4:
             return None
         i, j, k = (int(n) for n in image.shape[1:])
         return plan_windows(self.bundle.inferer, (i, j, k), self.options)
@@ -159,37 +180,49 @@ class Segmenter:
             asked.append("memory_limit")
         if asked:
             raise InvalidRequest(
-                f"the inferer of {self.card.name} runs as it is: no {', '.join(asked)}",
-                cure="Leave it out, or use a bundle with MONAI's SlidingWindowInferer.",
+                f"the steps of {self.card.name} run as they are: no {', '.join(asked)}",
+                cure=self.bundle.restoration.reason
+                or "Leave it out, or use a bundle with MONAI's SlidingWindowInferer.",
             )
 
     @torch.inference_mode()
     def _stream(
-        self, plan: WindowPlan, image: MetaTensor, maps: Mapping[str, Path],
-        on_plan: Callable[[MemoryPlan], None] | None, progress: Progress | None,
-        should_stop: ShouldStop | None,
+        self, plan: WindowPlan, image: Tensor, model: Geometry, native: Geometry,
+        maps: Mapping[str, Path], on_plan: Callable[[MemoryPlan], None] | None,
+        progress: Progress | None, should_stop: ShouldStop | None,
     ) -> np.ndarray:  # fmt: skip
-        """(C, i, j, k) to labels (I, J, K) on the native grid, block by block."""
-        native, model, tensor = native_geometry(image), model_geometry(image), image.as_tensor()
+        """(C, i, j, k) on the model grid to labels on the native grid, block by block."""
+        how = self.bundle.restoration
+        if self.options.restore == "logits":
+            how = ready_for_logits(how)
         if self.options.localise:
-            region = find_region(plan, tensor, self._windows.of, _has_labels)
-            model, tensor = model.cropped(region.start, region.shape), region.of(tensor)
+            region = find_region(plan, image, self._windows.of, self._has_labels)
+            model, image = model.cropped(region.start, region.shape), region.of(image)
             plan = replace(plan, shape=region.shape, _weights={})
         channels, network = self._windows.probe(plan, len(image))
         memory = plan_memory(plan, channels, native.shape, network, self.options.memory_limit)
         if on_plan is not None:
             on_plan(memory)
         memory.require_room()
-        labels = LabelMap(native.shape)
-        kept = [MAPS[name](path, native.shape) for name, path in maps.items()]
-        logits_of = self._windows.of(plan, tensor)
-        home = Homecoming(model, native, plan.order)
+        labelling = Labelling(how, model, native, plan.order, result_key=self.bundle.result_key)
+        activated = labelling.activation is not None
+        kept = [
+            MAPS[name](path, native.shape, exclusive=labelling.exclusive, activated=activated)
+            for name, path in maps.items()
+        ]
+        routes = [labelling.route, (Homecoming(model, native, plan.order), kept)]
+        logits_of = watched(self._windows.of(plan, image), plan.count, progress, should_stop)
         with Carries(memory.kept if memory.limit else None) as carries:
-            reduce_streaming(
-                plan, watched(logits_of, plan.count, progress, should_stop), home,
-                (labels, *kept), carries,
-            )  # fmt: skip
-        return labels.array
+            reduce_streaming(plan, logits_of, routes if kept else routes[:1],
+                             labelling.activation, carries)  # fmt: skip
+        return labelling.finish(self.card.labels)
+
+    def _has_labels(self, logits: Tensor) -> Tensor:
+        """(L, ...) to (...): is there anything but background?"""
+        how = self.bundle.restoration
+        if how.kind == "exclusive":
+            return logits.argmax(dim=0) > 0
+        return (logits > how.threshold).any(dim=0)
 
     @torch.inference_mode()
     def _infer(
@@ -205,9 +238,16 @@ class Segmenter:
 
     def _restore(self, data: dict[str, Any], logits: Tensor) -> np.ndarray:
         """To labels (I, J, K) on the native grid."""
-        pred = MetaTensor(logits, meta=data["image"].meta)
-        restored: Any = self.bundle.postprocessing(data | {"pred": pred})
-        return np.asarray(restored["pred"].squeeze(0).cpu())
+        bundle = self.bundle
+        pred = MetaTensor(logits, meta=data[bundle.image_key].meta)
+        restored: Any = bundle.postprocessing(data | {bundle.pred_key: pred})
+        labels = np.asarray(restored[bundle.result_key].squeeze(0).cpu())
+        if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
+            raise UnusableBundle(
+                f"the postprocessing of {bundle.card.name} ends in numbers that are no labels",
+                cure=bundle.restoration.reason,
+            )
+        return labels
 
     def _explained(self, error: Exception, volume: Volume) -> UnetrError:
         """Our error for one that came out of torch, MONAI or a bundle's own code."""
@@ -222,13 +262,12 @@ class Segmenter:
         )
 
 
-def _has_labels(logits: Tensor) -> Tensor:
-    """(L, ...) to (...): does any channel but the background win?"""
-    return logits.argmax(dim=0) > 0
-
-
-def _only_image(data: dict[str, Any]) -> MetaTensor:
-    """The preprocessed image alone: whatever else was made is let go."""
-    image: MetaTensor = data["image"]
-    data.clear()
-    return image
+def _gridded(image: Any) -> tuple[Geometry, Tensor]:
+    """The model grid, and the image (C, i, j, k) on it as float32."""
+    if not isinstance(image, MetaTensor):
+        raise UnusableBundle(
+            f"the preprocessing ends in {type(image).__name__}, which does not say where its "
+            "voxels lie",
+            cure="Leave out ToTensord and ToNumpyd, or use EnsureTyped.",
+        )
+    return model_geometry(image), image.as_tensor().float()

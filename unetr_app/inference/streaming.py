@@ -6,20 +6,24 @@ reduced as soon as no window to come adds to them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from monai.inferers.inferer import SlidingWindowInferer
+from torch import Tensor
 
 from unetr_app.errors import UnusableBundle
-from unetr_app.inference.blending import LogitsOf, blend
+from unetr_app.inference.blending import Block, LogitsOf, blend
 from unetr_app.inference.carries import Carries
 from unetr_app.inference.flips import FlipInferer
 from unetr_app.inference.homecoming import Homecoming
 from unetr_app.inference.options import InferenceOptions
 from unetr_app.inference.reductions import Reduction
 from unetr_app.inference.window_plan import Shape, WindowPlan, members_of
+
+Activation = Callable[[Tensor], Tensor]
+Route = tuple[Homecoming, Sequence[Reduction]]
 
 
 def plan_windows(
@@ -53,8 +57,8 @@ def plan_windows(
 
 
 def reduce_streaming(
-    plan: WindowPlan, logits_of: LogitsOf, home: Homecoming, reductions: Sequence[Reduction],
-    carries: Carries | None = None,
+    plan: WindowPlan, logits_of: LogitsOf, routes: Sequence[Route],
+    activation: Activation | None = None, carries: Carries | None = None,
 ) -> None:  # fmt: skip
     """Bring blended logits home, block by block, and hand them to reductions.
 
@@ -65,8 +69,8 @@ def reduce_streaming(
     Args:
         plan: Where windows lie on the model grid.
         logits_of: Gives the logits of each window.
-        home: From the model grid to the native grid.
-        reductions: What is kept.
+        routes: Ways home, each with what is kept at its end.
+        activation: Applied to blended logits (L, ...) before they go home.
         carries: Where sums wait for windows to come.
 
     Raises:
@@ -78,6 +82,9 @@ def reduce_streaming(
                 "the network gave values that are not finite",
                 cure="Run it on the CPU (--device cpu), which computes in single precision.",
             )
-        for piece in home.pieces(block):
-            for reduction in reductions:
-                reduction.add(piece)
+        if activation is not None:
+            block = Block(block.start, activation(block.logits))
+        for home, reductions in routes:
+            for piece in home.pieces(block):
+                for reduction in reductions:
+                    reduction.add(piece)

@@ -23,13 +23,18 @@ class WindowLogits:
     and kept until another value comes.
 
     Args:
-        network: (1, C, roi_size...) to logits (1, L, roi_size...).
-        device: Where it runs; with autocast on CUDA.
+        network_for: Gives, for the shape of windows (1, C, roi_size...), what runs them: such a
+            window to logits (1, L, roi_size...). Asked once for each shape.
+        device: Where it runs.
         skip: Compute constant windows once only?
     """
 
-    def __init__(self, network: Network, device: torch.device, *, skip: bool = True):
-        self._network = network
+    def __init__(
+        self, network_for: Callable[[tuple[int, ...]], Network], device: torch.device, *,
+        skip: bool = True,
+    ):  # fmt: skip
+        self._network_for = network_for
+        self._networks: dict[tuple[int, ...], Network] = {}
         self._device = device
         self._skip = skip
         self._known: tuple[tuple[int, ...], tuple[float, ...], Tensor] | None = None
@@ -79,8 +84,10 @@ class WindowLogits:
 
     def _run(self, window: Tensor) -> Tensor:
         """(1, C, roi_size...) to logits (L, roi_size...) float32 on the CPU."""
-        with torch.autocast("cuda", enabled=self._device.type == "cuda"):
-            logits = self._network(window.to(self._device))
+        shape = tuple(window.shape)
+        if shape not in self._networks:
+            self._networks[shape] = self._network_for(shape)
+        logits = self._networks[shape](window.to(self._device))
         return _checked(logits, window).float().cpu()[0]
 
 

@@ -1,0 +1,115 @@
+"""Weights: the network of a bundle with its weights, from a checkpoint or a TorchScript program."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unetr_app.bundle.card import BundleCard
+from unetr_app.bundle.config import BundleConfig
+from unetr_app.errors import UnusableBundle, UnusableWeights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_PROGRAM = ".ts"
+_PARALLEL = "module."  # what torch's parallel wrappers put before every name
+
+
+def load_network(
+    config: BundleConfig, card: BundleCard, device: torch.device
+) -> tuple[torch.nn.Module, Path]:
+    """The network on a device, in evaluation mode, and the file of its weights.
+
+    The weights are those that the config's `CheckpointLoader` loads, where they are there, else
+    those of the card. A TorchScript program needs no network in the config.
+
+    Raises:
+        UnusableBundle: If the network does not build.
+        UnusableWeights: If the weights are missing, damaged, or belong to another network.
+    """
+    path = next(_named_weights(config, card), None) or card.require_weights()
+    network_id = _network_id(config)
+    if path.suffix == _PROGRAM or (not network_id and path.with_suffix(_PROGRAM).is_file()):
+        path = path.with_suffix(_PROGRAM)
+        network = _load_program(path, device)
+    elif network_id:
+        network = config.build(network_id)
+        _require_module(network, network_id, card)
+        _load_state(network, path, card)
+    else:
+        raise UnusableBundle(
+            f"{card.name} has no network: neither network_def nor models/model.ts",
+            cure="Add network_def to configs/inference, or export the network as TorchScript.",
+        )
+    return network.to(device).eval(), path
+
+
+def _network_id(config: BundleConfig) -> str:
+    nested = next(config.ids_of("network_def"), "")
+    return config.first("network_def", "network") or nested or config.first("net", "model")
+
+
+def _named_weights(config: BundleConfig, card: BundleCard) -> Iterator[Path]:
+    for one in config.ids_of_target("CheckpointLoader"):
+        try:
+            path = card.path / str(config.build(f"{one}#load_path"))
+        except UnusableBundle:
+            continue  # such as a path that only a training run knows
+        if path.is_file():
+            yield path
+
+
+def _require_module(network: Any, network_id: str, card: BundleCard) -> None:
+    import torch
+
+    if not isinstance(network, torch.nn.Module):
+        raise UnusableBundle(
+            f"{network_id!r} of {card.name} is a {type(network).__name__}, and no network",
+            cure="Name a torch.nn.Module there.",
+        )
+
+
+def _load_program(path: Path, device: torch.device) -> torch.nn.Module:
+    import torch
+
+    from unetr_app.networks.pretrained.files import require_finite
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.jit is deprecated; bundles still bring it
+            program: Any = torch.jit  # which has no types
+            network = program.load(str(path), map_location=device)
+    except Exception as error:  # damaged bytes make it raise anything
+        raise UnusableWeights(
+            "this is damaged, or no TorchScript program",
+            cure="Export it again: python -m monai.bundle ckpt_export.",
+            path=path,
+        ) from error
+    require_finite(network.state_dict(), path)
+    return network
+
+
+def _load_state(network: torch.nn.Module, path: Path, card: BundleCard) -> None:
+    from unetr_app.networks.pretrained.files import read_checkpoint, require_finite
+
+    state, _ = read_checkpoint(path)
+    require_finite(state, path)
+    try:
+        network.load_state_dict(_plain(state))
+    except (UnusableWeights, RuntimeError) as error:
+        what = error.what if isinstance(error, UnusableWeights) else str(error).strip()
+        raise UnusableWeights(
+            f"the weights are not those of {card.name}: {what}",
+            cure="Use weights that were trained with this bundle's network_def.",
+            path=path,
+        ) from error
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if all(name.startswith(_PARALLEL) for name in state):
+        return {name.removeprefix(_PARALLEL): tensor for name, tensor in state.items()}
+    return dict(state)

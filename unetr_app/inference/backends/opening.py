@@ -1,0 +1,152 @@
+"""Opening: from a backend's name to a backend that agrees with torch."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from unetr_app.errors import InvalidRequest, UnusableBundle
+from unetr_app.inference.backends.backend import (
+    Backend,
+    Library,
+    Runner,
+    WindowShape,
+    explaining,
+    one_by_one,
+)
+from unetr_app.inference.backends.cache import Cache, cache_folder
+from unetr_app.inference.backends.conversion import Conversion
+from unetr_app.inference.backends.fingerprint import hash_of, network_fingerprint, processor
+from unetr_app.inference.backends.torch_backend import has_layouts, lay_out, torch_runner
+from unetr_app.inference.backends.trial import TORCH, Trial
+from unetr_app.version import __version__
+
+AUTO = "auto"
+_log = logging.getLogger(__name__)
+
+
+class Opening:
+    """Opens backends of one network on the CPU, for windows of one shape.
+
+    Args:
+        network: In evaluation mode, on the CPU. Its weights may get another memory layout.
+        window: (1, C, d, h, w).
+        weights_hash: Of its weights and of all that decides what it computes; where empty, nothing
+            is kept.
+        libraries: Those to try beside torch, with their versions.
+    """
+
+    def __init__(
+        self, network: nn.Module, window: WindowShape, weights_hash: str,
+        libraries: Mapping[Library, str],
+    ):  # fmt: skip
+        self._network = network
+        self._window = window
+        self._libraries = {library.name: library for library in libraries}
+        self._versions = {library.name: found for library, found in libraries.items()}
+        self._torch = torch_runner(network, torch.device("cpu"))
+        self._threads = torch.get_num_threads()
+        self._cache = Cache(cache_folder() if weights_hash else None)
+        self._facts = {
+            "weights": weights_hash, "network": network_fingerprint(network), "window": window,
+            "torch": torch.__version__, "monai": version("monai"), "unetr-app": __version__,
+        }  # fmt: skip
+
+    @torch.inference_mode()
+    def open(self, name: str) -> Backend:
+        """The backend, as it was chosen last time, or chosen and remembered now.
+
+        Args:
+            name: ``"auto"``, ``"torch"``, or that of a library.
+
+        Raises:
+            UnusableBundle: If the one that is named cannot run the network or differs from torch.
+        """
+        if name == TORCH and not has_layouts(self._network):
+            return Backend(TORCH, self._torch)
+        key = hash_of({**self._facts, "wanted": name, "libraries": self._versions,
+                       "processor": processor(), "threads": self._threads})  # fmt: skip
+        return self._open_again(self._cache.recall(key) or {}) or self._choose(name, key)
+
+    def _open_again(self, record: dict[str, Any]) -> Backend | None:
+        """What a record says, without a trial; None where that cannot be."""
+        name, notes = record.get("backend"), record.get("notes")
+        if not isinstance(notes, list):
+            return None
+        said = tuple(str(note) for note in notes)
+        if name == TORCH:
+            lay_out(self._network, channels_last=record.get("channels_last") is True)
+            return Backend(TORCH, self._torch, said)
+        if name not in self._libraries:
+            return None
+        try:
+            return Backend(str(name), self._load(str(name), None), said)
+        except UnusableBundle:
+            return None
+
+    def _choose(self, name: str, key: str) -> Backend:
+        """The fastest of those that are wanted; the choice is remembered."""
+        trial = Trial(self._network, self._window)
+        with tempfile.TemporaryDirectory(prefix="unetr-", ignore_cleanup_errors=True) as folder:
+            conversion = Conversion(self._network, trial.samples[0], Path(folder))
+            if name in (AUTO, TORCH):
+                self._enter_all(trial, conversion)
+            else:
+                trial.enter(name, self._load(name, conversion))
+        best = trial.best
+        assert best is not None  # torch, or the one that is wanted
+        lay_out(self._network, channels_last=best.channels_last)
+        record = {
+            "backend": best.name, "channels_last": best.channels_last, "notes": trial.notes,
+        }  # fmt: skip
+        self._cache.remember(key, record)
+        return Backend(best.name, best.run, tuple(trial.notes))
+
+    def _enter_all(self, trial: Trial, conversion: Conversion) -> None:
+        """Torch, the libraries there are, and torch in its other layout."""
+        trial.enter_torch()
+        for library in self._libraries:
+            try:
+                trial.enter(library, self._load(library, conversion))
+            except UnusableBundle as error:
+                trial.notes.append(f"{library} is left out: {error.what}")
+        trial.enter_torch(channels_last=True)
+
+    def _load(self, name: str, conversion: Conversion | None) -> Runner:
+        """A library's runner, from the cache where it is there.
+
+        Raises:
+            UnusableBundle: If the network must be converted and cannot, or may not, be.
+        """
+        library = self._libraries[name]
+        key = hash_of({**self._facts, "library": name, "version": self._versions[name]})
+
+        def fill(folder: Path) -> None:
+            if conversion is None:
+                raise UnusableBundle("the converted network is not there any more")
+            _log.info("converting the network for %s, once", name)
+            library.convert(conversion, folder)
+
+        with explaining(f"{name} cannot load the network"), self._cache.entry(key, fill) as folder:
+            return one_by_one(library.load(folder, self._threads), self._window)
+
+
+def open_beside_cpu(name: str, network: nn.Module, device: torch.device) -> Backend:
+    """Torch on a device that the other libraries do not use.
+
+    Raises:
+        InvalidRequest: If another one is named.
+    """
+    if name not in (AUTO, TORCH):
+        raise InvalidRequest(
+            f"{name} runs on the CPU, and the device is {device}",
+            cure="Use --backend torch, or --device cpu.",
+        )
+    return Backend(TORCH, torch_runner(network, device))

@@ -1,0 +1,55 @@
+"""The OpenVINO backend: OpenVINO's own form of a network on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unetr_app.inference.backends.backend import Library, Runner
+from unetr_app.inference.backends.conversion import Conversion
+
+_FILE = "network.xml"
+
+
+def convert_to_openvino(conversion: Conversion, folder: Path) -> None:
+    """Write OpenVINO's two files."""
+    conversion.write_openvino(folder / _FILE)
+
+
+def load_openvino(folder: Path, threads: int) -> Runner:
+    """What runs OpenVINO's files of a folder."""
+    return run_openvino(folder / _FILE, threads)
+
+
+def run_openvino(path: Path, threads: int) -> Runner:
+    """What runs a network in OpenVINO's form, with one input and one output, in full precision.
+
+    Args:
+        path: The ``.xml`` file; the ``.bin`` file lies beside it.
+        threads: Of the computation. They are not bound to cores, because processes side by side
+            would be bound to the same ones.
+    """
+    import openvino
+
+    options = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
+    }
+    core: Any = openvino.Core()
+    request: Any = core.compile_model(core.read_model(str(path)), "CPU", options)
+    request = request.create_infer_request()
+
+    def run(window: Tensor) -> Tensor:
+        request.infer({0: window.numpy()}, share_inputs=True)
+        return torch.from_numpy(request.get_output_tensor(0).data.copy())
+
+    return run
+
+
+OPENVINO = Library("openvino", "openvino", convert_to_openvino, load_openvino)

@@ -1,0 +1,110 @@
+"""Trial: backends of one network tried side by side, for agreement with torch and for speed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from unetr_app.errors import UnusableBundle
+from unetr_app.inference.backends.backend import Runner, WindowShape, explaining
+from unetr_app.inference.backends.parity import compare, sample_windows
+from unetr_app.inference.backends.torch_backend import has_layouts, lay_out, torch_runner
+
+TORCH = "torch"
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A backend that agrees with torch.
+
+    Args:
+        name: Of the backend.
+        seconds: Of one window.
+        run: Runs a window.
+        channels_last: For torch, the layout of the weights that it needs.
+    """
+
+    name: str
+    seconds: float
+    run: Runner
+    channels_last: bool = False
+
+    @property
+    def words(self) -> str:
+        """The name, with the layout."""
+        return f"{self.name}, channels last" if self.channels_last else self.name
+
+
+@dataclass
+class Trial:
+    """Keeps the fastest of those that were tried, and why it is not one of the others.
+
+    Args:
+        network: In evaluation mode, on the CPU; its weights get the layout that is tried.
+        window: (1, C, d, h, w).
+    """
+
+    network: nn.Module
+    window: WindowShape
+    best: Entrant | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.samples = sample_windows(self.window)
+        self._torch = torch_runner(self.network, torch.device("cpu"))
+        lay_out(self.network, channels_last=False)
+        self._logits, self._seconds = _timed(self._torch, self.samples)
+
+    def enter_torch(self, *, channels_last: bool = False) -> None:
+        """Try torch itself; channels last only where the network has that layout."""
+        if not channels_last:
+            self._enter(Entrant(TORCH, self._seconds, self._torch))
+        elif has_layouts(self.network):
+            lay_out(self.network, channels_last=True)
+            _, seconds = _timed(self._torch, self.samples)
+            lay_out(self.network, channels_last=False)
+            self._enter(Entrant(TORCH, seconds, self._torch, channels_last=True))
+
+    def enter(self, name: str, run: Runner) -> None:
+        """Try a library.
+
+        Raises:
+            UnusableBundle: If it fails, or differs from torch.
+        """
+        with explaining(f"{name} cannot run the network"):
+            logits, seconds = _timed(run, self.samples)
+        for found, wanted in zip(logits, self._logits, strict=True):
+            parity = compare(found, wanted)
+            if not parity.holds:
+                raise UnusableBundle(
+                    f"{name} does not give the logits that torch gives: {parity}",
+                    cure="Use --backend auto or torch.",
+                )
+        self._enter(Entrant(name, seconds, run))
+
+    def _enter(self, entrant: Entrant) -> None:
+        """The slower of two is let go, and its memory with it."""
+        fast, slow = entrant, self.best
+        if slow is not None and slow.seconds <= fast.seconds:
+            fast, slow = slow, fast
+        self.best = fast
+        if slow is not None:
+            self.notes.append(
+                f"{slow.words} is slower: {slow.seconds:.2g} s a window, {fast.words} "
+                f"{fast.seconds:.2g} s"
+            )
+
+
+def _timed(run: Runner, windows: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], float]:
+    """Logits of all windows, and the seconds of the fastest, after a warm-up."""
+    run(windows[0])
+    logits: list[Tensor] = []
+    seconds: list[float] = []
+    for window in windows:
+        begun = time.perf_counter()
+        logits.append(run(window))
+        seconds.append(time.perf_counter() - begun)
+    return tuple(logits), min(seconds)

@@ -1,0 +1,110 @@
+"""Labelling: labels on the native grid, made as a bundle's restoration says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.meta_tensor import MetaTensor
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unetr_app.bundle.restoration import LabelStep, Restoration
+from unetr_app.errors import UnusableBundle
+from unetr_app.geometry import Geometry
+from unetr_app.inference.homecoming import Homecoming
+from unetr_app.inference.reductions import LabelMap, Masks, probabilities
+from unetr_app.inference.streaming import Route
+from unetr_app.inference.window_plan import Shape
+from unetr_app.labels import LabelSet
+from unetr_app.resample import resample_array
+
+
+class Labelling:
+    """Keeps labels while blocks come, and finishes them when all have come.
+
+    Args:
+        restoration: How logits become labels; of a kind that is understood.
+        model: The model grid.
+        native: The native grid.
+        order: Axes of the model grid in which blocks come.
+        result_key: Under which the bundle's steps expect the labels.
+    """
+
+    def __init__(
+        self, restoration: Restoration, model: Geometry, native: Geometry, order: Shape, *,
+        result_key: str = "pred",
+    ):  # fmt: skip
+        self._how, self._model, self._native = restoration, model, native
+        self._result_key = result_key
+        self.exclusive = restoration.kind == "exclusive"
+        grid = model if restoration.discrete_first else native
+        self._kept = LabelMap(grid.shape) if self.exclusive else Masks(grid.shape, self._threshold)
+        self.route: Route = (Homecoming(model, grid, order), (self._kept,))
+
+    @property
+    def activation(self) -> Callable[[Tensor], Tensor] | None:
+        """What is applied to logits before they go home; None for nothing."""
+        kind = self._how.activation
+        if kind == "none" or self._how.discrete_first:  # neither moves the largest, or a threshold
+            return None
+        return lambda logits: probabilities(logits, exclusive=kind == "softmax")
+
+    @property
+    def _threshold(self) -> float:
+        logit = self._how.threshold
+        return 1 / (1 + math.exp(-logit)) if self.activation is not None else logit
+
+    def finish(self, labels: LabelSet) -> NDArray[Any]:
+        """The labels: (I, J, K) where they exclude each other, else masks (labels, I, J, K).
+
+        Args:
+            labels: The label table, for the order of masks.
+
+        Raises:
+            UnusableBundle: If a step of the bundle gives what are no labels on their grid.
+        """
+        array: NDArray[Any] = self._kept.array
+        grid = self._model if self._how.discrete_first else self._native
+        array = array[None] if self.exclusive else array
+        steps = self._how.steps
+        if self._how.discrete_first:
+            array = self._stepped(array, grid, [step for step in steps if step.grid == "model"])
+            array = np.stack([_taken_home(mask, self._model, self._native) for mask in array])
+            steps = [step for step in steps if step.grid == "native"]
+        array = self._stepped(array, self._native, steps)
+        if self.exclusive or self._how.merges:
+            return array[0].astype(np.uint8 if array.max(initial=0) < 256 else np.uint16)
+        values = self._how.values or tuple(range(1, len(array) + 1))
+        masks = {value: mask for value, mask in zip(values, array, strict=True) if value}
+        return np.stack([masks[value] for value in labels.values]).astype(bool)
+
+    def _stepped(
+        self, array: NDArray[Any], grid: Geometry, steps: Sequence[LabelStep]
+    ) -> NDArray[Any]:
+        """After the bundle's own transforms of labels, on one grid."""
+        affine = torch.from_numpy(grid.affine.copy())
+        for step in steps:
+            given = MetaTensor(torch.from_numpy(array.astype(np.float32)), affine=affine)
+            found = np.asarray(step.transform({self._result_key: given})[self._result_key])
+            if found.shape[1:] != array.shape[1:]:
+                raise UnusableBundle(
+                    f"{step.name} made labels of shape {found.shape} out of {array.shape}",
+                    cure="Take it out of the bundle's postprocessing, or mend it.",
+                )
+            array = found if found.dtype == bool else np.rint(found).astype(np.uint16)
+        return array
+
+
+def ready_for_logits(restoration: Restoration) -> Restoration:
+    """The finer way home: logits are interpolated, and decided upon where they arrive."""
+    return replace(restoration, discrete_first=False, activation="none")
+
+
+def _taken_home(mask: NDArray[Any], model: Geometry, native: Geometry) -> NDArray[Any]:
+    moved = resample_array(mask.astype(np.uint16), model, native, order=0)
+    return moved.astype(mask.dtype)
