@@ -97,7 +97,8 @@ def test_nibabel_and_simpleitk_put_a_marker_at_the_same_place(
         found = np.unravel_index(int(volume.data[0].argmax()), geometry.shape)
         ours = volume.geometry.index_to_world(found)
         theirs = sitk.ReadImage(str(path)).TransformIndexToPhysicalPoint([int(n) for n in index])
-        assert np.allclose(ours * (-1, -1, 1), theirs, atol=1e-3)
+        # A quaternion near half a turn loses half its digits, and SimpleITK may read that one.
+        assert np.allclose(ours * (-1, -1, 1), theirs, atol=5e-3)
         assert np.allclose(ours, geometry.index_to_world(index), atol=1e-3)
 
 

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from unetr_app.batch.fingerprint import content_hash
 from unetr_app.batch.folder import OutputFolder
-from unetr_app.cases import Found, survey
+from unetr_app.cases import Case, Found, survey
 
 
-def find_inputs(paths: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[str]) -> Found:
+def find_inputs(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str],
+    channels: tuple[str, ...] = (),
+) -> Found:
     """Find the cases in files and folders; results in ``out`` are never among them.
 
     `survey` knows results by the manifest. A process that was killed may have left results which
     the manifest does not name yet; they are known by the claim that the process left too.
 
     Args:
-        paths: Files and folders; ``out`` may lie in one of them, or be one.
+        paths: Files, folders and lists; ``out`` may lie in one of them, or be one.
         out: The output folder, which need not exist.
+        channels: Names of the bundle's input channels, in its order.
 
     Raises:
         InvalidRequest: If a path does not exist.
     """
-    found = survey(paths)
+    found = survey(paths, channels=channels)
     folder = OutputFolder(out)
     unfinished = [folder.root / case_id for case_id in folder.stale_claims()]
     if not unfinished:
@@ -35,3 +43,18 @@ def find_inputs(paths: Sequence[str | os.PathLike[str]], *, out: str | os.PathLi
         if not any(folder.is_result_of(Path(path), unfinished) for path in case.paths)
     )
     return replace(found, cases=cases)
+
+
+def input_hash(case: Case) -> str:
+    """One hash for the content of a case; another one where its channels change places.
+
+    Args:
+        case: Of one image or several channels.
+
+    Raises:
+        UnreadableInput: If a file cannot be read.
+    """
+    if len(set(case.parts)) < 2:
+        return content_hash(case.paths)
+    hashes = [content_hash(part) for part in case.parts]
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()

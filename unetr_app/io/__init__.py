@@ -55,6 +55,16 @@ class Readable(Protocol):
         """Why it cannot be read, where its headers already show that."""
         ...
 
+    @property
+    def parts(self) -> tuple[tuple[str, ...], ...]:
+        """The files of each channel; empty where there is one image."""
+        ...
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels, one for each part."""
+        ...
+
 
 def read_volume(path: PathLike | Readable, *, channel: int | None = None) -> Volume:
     """Read a scalar image.
@@ -63,14 +73,15 @@ def read_volume(path: PathLike | Readable, *, channel: int | None = None) -> Vol
 
     Args:
         path: A NIfTI, NRRD, MHA or MHD file, a folder that holds one DICOM series, or a case.
-        channel: Which volume to take of a NIfTI file with several.
+        channel: Which volume to take of a NIfTI file with several, or of a case with several.
 
     Returns:
-        One channel, float32.
+        One channel, float32; all channels of a case that has several.
 
     Raises:
         UnreadableInput: If a file is damaged, too large, or not one volume of real numbers.
-        UnsafeGeometry: If the place of the voxels is unknown or contradictory.
+        UnsafeGeometry: If the place of the voxels is unknown or contradictory, or a channel lies
+            on another grid than the first.
         InvalidRequest: If there is no such channel, or the folder holds several volumes.
 
     Example:
@@ -81,13 +92,18 @@ def read_volume(path: PathLike | Readable, *, channel: int | None = None) -> Vol
         >>> read_volume(path).geometry.spacing
         (1.0, 1.0, 3.0)
     """
-    raster = _read(path, channel=channel)
-    named = isinstance(path, str | os.PathLike)
-    return raster.to_volume(os.fspath(path) if named else path.input)
+    if isinstance(path, str | os.PathLike):
+        return _read(path, channel=channel).to_volume(os.fspath(path))
+    if not path.parts:
+        return _read(path, channel=channel).to_volume(path.input)
+    from unetr_app.io.channels import read_channels
+
+    _files_of(path)
+    return read_channels(path.parts, path.channels, path.input, only=channel)
 
 
 def read_geometry(path: PathLike | Readable) -> Geometry:
-    """The geometry of an image, from its headers alone.
+    """The geometry of an image, from its headers alone; of all channels, which share one grid.
 
     Args:
         path: As for `read_volume`.
@@ -97,21 +113,14 @@ def read_geometry(path: PathLike | Readable) -> Geometry:
         UnsafeGeometry: If the place of the voxels is unknown or contradictory.
         InvalidRequest: If the folder holds several volumes.
     """
-    from unetr_app.io.raster import require_depth
+    if not isinstance(path, str | os.PathLike) and path.parts:
+        from unetr_app.io.channels import read_grid
 
-    files = _files_of(path)
-    kind = require_format(files[0])
-    if kind is Format.DICOM:
-        from unetr_app.io import dicom_series
+        _files_of(path)
+        return read_grid(path.parts, path.channels)
+    from unetr_app.io.image import read_header
 
-        return dicom_series.read_geometry(files)
-    if kind is Format.NIFTI:
-        from unetr_app.io import nifti
-
-        return require_depth(nifti.read_geometry(files[0]), files[0])
-    from unetr_app.io import itk_reader
-
-    return require_depth(itk_reader.read_geometry(files[0], kind), files[0])
+    return read_header(_files_of(path))
 
 
 def read_label_map(path: PathLike, labels: LabelSet | None = None) -> Segmentation:
@@ -194,23 +203,9 @@ def _not_as_meant(path: PathLike) -> UnwritableOutput:
 
 
 def _read(path: PathLike | Readable, *, channel: int | None = None, sparse: bool = False) -> Raster:
-    files = _files_of(path)
-    kind = require_format(files[0])
-    if kind is Format.NIFTI:
-        from unetr_app.io import nifti
+    from unetr_app.io.image import read_image
 
-        return nifti.read(files[0], channel=channel, sparse=sparse)
-    if channel:
-        raise InvalidRequest(
-            f"there is no volume {channel}", cure="There is only one.", path=files[0]
-        )
-    if kind is Format.DICOM:
-        from unetr_app.io import dicom_series
-
-        return dicom_series.read(files)
-    from unetr_app.io import itk_reader
-
-    return itk_reader.read(files[0], kind, sparse=sparse)
+    return read_image(_files_of(path), channel=channel, sparse=sparse)
 
 
 def _files_of(path: PathLike | Readable) -> tuple[PathLike, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,8 +59,12 @@ class _Layout:
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
 
-def read_geometry(path: PathLike) -> Geometry:
+def read_geometry(path: PathLike, *, channel: int | None = None) -> Geometry:
     """The geometry that a file's header states; the voxels are not read.
+
+    Args:
+        path: As for `read`.
+        channel: As for `read`.
 
     Raises:
         UnreadableInput: If the header is damaged or states no volume.
@@ -67,7 +72,7 @@ def read_geometry(path: PathLike) -> Geometry:
     """
     with CheckedStream(path) as stream:
         header = _read_header(stream)
-        layout = _plan(header, stream, None, sparse=True)
+        layout = _plan(header, stream, channel, sparse=True)
         _scale(header, path)
         return _place(header, layout.shape, path)
 
@@ -90,13 +95,59 @@ def read(path: PathLike, *, channel: int | None = None, sparse: bool = False) ->
         layout = _plan(header, stream, channel, sparse=sparse)
         scale = _scale(header, path)
         geometry = _place(header, layout.shape, path)
-        packed = np.empty(layout.count, np.uint8)
         stream.skip(layout.before)
-        if stream.read_into(packed) < layout.count:
-            raise _truncated(path)
+        stored = _next_volume(stream, layout)
         stream.finish(layout.after + _SLACK)
-    stored = packed.view(layout.dtype).reshape(layout.shape, order="F")
     return Raster(_scaled(stored, scale, path), geometry, path)
+
+
+def read_volume_count(path: PathLike) -> int:
+    """How many volumes of three axes a file holds, by its header; 1 for anything else.
+
+    Raises:
+        UnreadableInput: If the header is damaged.
+    """
+    with CheckedStream(path) as stream:
+        sizes = _sizes(_read_header(stream), path)
+    while len(sizes) > 3 and sizes[-1] == 1:
+        sizes.pop()
+    return sizes[3] if len(sizes) == 4 else 1
+
+
+def read_each(path: PathLike, count: int) -> Generator[Raster]:
+    """Read all volumes of a file, one after another; the checksum after the last one.
+
+    Args:
+        path: As for `read`.
+        count: How many volumes there have to be; two at least.
+
+    Raises:
+        UnreadableInput: If the file is damaged, too large, or holds another number of volumes.
+        UnsafeGeometry: If the place of the voxels is unknown or contradictory.
+    """
+    held = read_volume_count(path)
+    if held != count:
+        raise UnreadableInput(
+            f"{held} volumes in the file, where {count} are needed",
+            cure="Give one volume for each channel.", path=path,
+        )  # fmt: skip
+    with CheckedStream(path) as stream:
+        header = _read_header(stream)
+        layout = _plan(header, stream, 0, sparse=False)
+        scale = _scale(header, path)
+        geometry = _place(header, layout.shape, path)
+        stream.skip(layout.before)
+        for _ in range(count):
+            yield Raster(_scaled(_next_volume(stream, layout), scale, path), geometry, path)
+        stream.finish(_SLACK)
+
+
+def _next_volume(stream: CheckedStream, layout: _Layout) -> NDArray[Any]:
+    """(I, J, K), as stored."""
+    packed = np.empty(layout.count, np.uint8)
+    if stream.read_into(packed) < layout.count:
+        raise _truncated(stream.path)
+    return packed.view(layout.dtype).reshape(layout.shape, order="F")
 
 
 def write(data: NDArray[Any], geometry: Geometry, path: PathLike) -> None:
@@ -194,10 +245,7 @@ def _plan(header: _Header, stream: CheckedStream, channel: int | None, *, sparse
             cure="Convert the image to 16-bit integers or 32-bit floats.", path=path,
         )  # fmt: skip
     dtype = np.dtype(header.get_data_dtype())
-    axes = int(header["dim"][0])
-    if not 1 <= axes <= 7:
-        raise _damaged(f"states {axes} axes", path)
-    sizes = [int(n) for n in header["dim"][1 : axes + 1]]
+    sizes = _sizes(header, path)
     shape = volume_shape(sizes, path, channel)
     total = check_voxels(sizes, path) * dtype.itemsize
     start = float(header["vox_offset"])
@@ -214,6 +262,14 @@ def _plan(header: _Header, stream: CheckedStream, channel: int | None, *, sparse
     before = one * (channel or 0)
     unread = int(start) + before - header.sizeof_hdr
     return _Layout(shape, dtype, unread, total - before - one)
+
+
+def _sizes(header: _Header, path: PathLike) -> list[int]:
+    """The length of each axis."""
+    axes = int(header["dim"][0])
+    if not 1 <= axes <= 7:
+        raise _damaged(f"states {axes} axes", path)
+    return [int(n) for n in header["dim"][1 : axes + 1]]
 
 
 def _scale(header: _Header, path: PathLike) -> tuple[float, float]:
