@@ -25,7 +25,7 @@ def _is_found(logits: Tensor) -> Tensor:
 
 def _find(image: Tensor, roi: int = 8) -> tuple[Shape, Shape]:
     i, j, k = image.shape[1:]
-    windows = WindowLogits(lambda _: _network, CPU)
+    windows = WindowLogits(lambda *_: _network, CPU)
     region = find_region(WindowPlan((i, j, k), (roi,) * 3), image, windows.of, _is_found)
     assert torch.equal(region.of(image), region.of(image.clone()))
     return region.start, region.shape

@@ -139,3 +139,33 @@ def test_labels_are_those_of_monais_inferer_and_of_resampled_logits(
     wanted = restore_label_map(logits[0].numpy(), model, GRID)
     found = segmenter.segment(volume).label_map
     assert (found == wanted).mean() > 0.9999
+
+
+def test_logits_of_several_weights_are_averaged(tmp_path: Path) -> None:
+    segmenter = _opened(tmp_path / "bundle")
+    network = segmenter.bundle.network
+    files: list[str] = []
+    for sign in (1.0, 0.5):
+        state = {k: v.clone() for k, v in network.state_dict().items()}
+        for name in ("head.conv.conv.weight", "head.conv.conv.bias"):
+            state[name] *= sign
+        torch.save(state, tmp_path / f"{sign}.pt")
+        files.append(str(tmp_path / f"{sign}.pt"))
+    one = Segmenter(segmenter.bundle, InferenceOptions(weights=(files[0],)))
+    found = one.segment(_noise(), maps={"probabilities": tmp_path / "one.npy"})
+    assert found.provenance["weights_hash"] != segmenter.card.weights_hash
+    np.testing.assert_array_equal(found.label_map, segmenter.segment(_noise()).label_map)
+    both = Segmenter(segmenter.bundle, InferenceOptions(weights=tuple(files)))
+    told: list[tuple[int, int]] = []
+    both.segment(
+        _noise(), maps={"probabilities": tmp_path / "both.npy"},
+        progress=lambda *done: told.append(done),
+    )  # fmt: skip
+    single, mean = (np.load(tmp_path / f"{n}.npy") / 255 for n in ("one", "both"))
+    inner = (single > 0.02) & (single < 0.98) & (mean > 0.02) & (mean < 0.98)
+    logit = np.log(single / (1 - single + 1e-9) + 1e-9), np.log(mean / (1 - mean + 1e-9) + 1e-9)
+    ratio = logit[1][inner] / logit[0][inner]
+    assert abs(float(np.median(ratio)) - 0.75) < 0.03  # (1 + 1/2) / 2
+    assert told[-1][0] == told[-1][1]
+    with pytest.raises(InvalidRequest, match="no such file of weights"):
+        InferenceOptions(weights=("gone.pt",))

@@ -28,7 +28,7 @@ class Counted:
 
 def _all(image: Tensor, *, skip: bool) -> tuple[Tensor, int]:
     network = Counted()
-    logits_of = WindowLogits(lambda _: network, CPU, skip=skip).of(PLAN, image)
+    logits_of = WindowLogits(lambda *_: network, CPU, skip=skip).of(PLAN, image)
     found = [logits_of(m, (0, 0, s)).clone() for s in (0, 8, 16, 24) for m in PLAN.members]
     return torch.stack(found), network.calls
 
@@ -46,7 +46,7 @@ def test_constant_windows_give_the_same_and_are_computed_once() -> None:
 
 def test_what_is_kept_is_not_changed_by_the_caller() -> None:
     network = Counted()
-    logits_of = WindowLogits(lambda _: network, CPU).of(PLAN, torch.zeros(1, 8, 8, 32))
+    logits_of = WindowLogits(lambda *_: network, CPU).of(PLAN, torch.zeros(1, 8, 8, 32))
     first = logits_of(Member(), (0, 0, 0))
     before = first.clone()
     first.zero_()
@@ -55,7 +55,7 @@ def test_what_is_kept_is_not_changed_by_the_caller() -> None:
 
 def test_the_probe_tells_channels_and_serves_the_first_window_of_padding() -> None:
     network = Counted()
-    windows = WindowLogits(lambda _: network, CPU)
+    windows = WindowLogits(lambda *_: network, CPU)
     assert windows.probe(PLAN, 1)[0] == 2
     windows.probe(PLAN, 1)
     windows.of(PLAN, torch.zeros(1, 8, 8, 32))(Member(), (0, 0, 0))
@@ -66,6 +66,6 @@ def test_the_probe_tells_channels_and_serves_the_first_window_of_padding() -> No
     "network", [lambda x: x[..., :4], lambda x: {"pred": x}, lambda x: None, lambda x: ()]
 )
 def test_what_is_no_map_of_logits_is_refused(network: object) -> None:
-    logits_of = WindowLogits(lambda _: network, CPU).of(PLAN, torch.zeros(1, 8, 8, 32))  # pyright: ignore
+    logits_of = WindowLogits(lambda *_: network, CPU).of(PLAN, torch.zeros(1, 8, 8, 32))  # pyright: ignore
     with pytest.raises(UnusableBundle, match="no logits of its shape"):
         logits_of(Member(), (0, 0, 0))

@@ -39,7 +39,7 @@ def load_network(
     elif network_id:
         network = config.build(network_id)
         _require_module(network, network_id, card)
-        _load_state(network, path, card)
+        load_state(network, path, card)
     else:
         raise UnusableBundle(
             f"{card.name} has no network: neither network_def nor models/model.ts",
@@ -93,7 +93,12 @@ def _load_program(path: Path, device: torch.device) -> torch.nn.Module:
     return network
 
 
-def _load_state(network: torch.nn.Module, path: Path, card: BundleCard) -> None:
+def load_state(network: torch.nn.Module, path: Path, card: BundleCard) -> None:
+    """Fill a bundle's network from a checkpoint.
+
+    Raises:
+        UnusableWeights: If they are missing, damaged, or belong to another network.
+    """
     from unetr_app.networks.pretrained.files import read_checkpoint, require_finite
 
     state, _ = read_checkpoint(path)

@@ -40,7 +40,7 @@ def read_csv(text: str, channels: tuple[str, ...], is_image: Callable[[str], boo
         raise NoList(f"two columns are named {_shown(twice)!r}", cure="Rename one of them.")
     records = list(lines)
     columns = _columns(header, keys, channels)
-    if columns is None:
+    if columns is None and not channels:
         columns = _columns_of_images(header, records, is_image)
     if not columns:
         raise NoList(

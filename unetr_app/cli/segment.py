@@ -102,6 +102,13 @@ def command(
             help="Labels as the bundle makes them, or always from logits on the image's own grid.",
         ),
     ] = "bundle",
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights", metavar="FILE", show_default="the bundle's",
+            help="Weights for its network; several are averaged. May come several times.",
+        ),
+    ] = None,
     overlap: Annotated[
         float | None,
         typer.Option(
@@ -173,6 +180,7 @@ def command(
         maps=tuple(compress(("probabilities", "uncertainty"), (probabilities, uncertainty))),
         inference=InferenceOptions(
             backend=backend,
+            weights=tuple(weights or ()),
             restore=restore,
             overlap=overlap,
             flips=parse_axes(flips) if flips else None,

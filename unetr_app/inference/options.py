@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from unetr_app.errors import InvalidRequest
@@ -23,6 +26,8 @@ class InferenceOptions:
             torch's answer.
         overlap: Share of a window that the next one covers, 0 <= o < 1.
         flips: Axes (0, 1, 2) of the model grid along which mirror images are averaged too.
+        weights: Files of weights for the bundle's network, in place of its own; the logits of
+            several are averaged.
         skip: Compute windows of one constant value once instead of each time?
         memory_limit: Bytes that the process may hold; sums that find no room wait on disk.
         localise: Look at half the resolution first, and finely only where something was found?
@@ -36,6 +41,7 @@ class InferenceOptions:
     backend: str = "torch"
     overlap: float | None = None
     flips: tuple[int, ...] | None = None
+    weights: tuple[str, ...] = ()
     skip: bool = True
     memory_limit: int | None = None
     localise: bool = False
@@ -55,6 +61,9 @@ class InferenceOptions:
             raise InvalidRequest(f"overlap {self.overlap} must be at least 0 and less than 1")
         if self.flips is not None and not {*self.flips} <= {0, 1, 2}:
             raise InvalidRequest(f"flips {self.flips} must be of the axes 0, 1 and 2")
+        for path in self.weights:
+            if not Path(path).is_file():
+                raise InvalidRequest("there is no such file of weights", path=path)
         if self.memory_limit is not None and self.memory_limit < 1:
             raise InvalidRequest(f"memory_limit {self.memory_limit} must be above 0")
 
@@ -63,8 +72,16 @@ class InferenceOptions:
         """Those that change results by more than rounding, where they differ from the bundle's."""
         chosen = {"overlap": self.overlap, "flips": self.flips}
         found = {name: value for name, value in chosen.items() if value is not None}
+        if self.weights:
+            found["weights"] = [file_hash(path) for path in self.weights]
         found |= {"localise": True} if self.localise else {}
         return found | ({"restore": self.restore} if self.restore != "bundle" else {})
+
+
+def file_hash(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def parse_bytes(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from unetr_app.bundle import Bundle, BundleCard, open_bundle, root_cause
 from unetr_app.bundle.trust import content_hash
+from unetr_app.bundle.weights import load_state
 from unetr_app.errors import DeviceMemory, InvalidRequest, UnetrError, UnusableBundle
 from unetr_app.geometry import Geometry
 from unetr_app.inference.backends import Backend, open_backend
@@ -23,7 +25,7 @@ from unetr_app.inference.homecoming import Homecoming
 from unetr_app.inference.labelling import Labelling, ready_for_logits
 from unetr_app.inference.memory import is_out_of_memory
 from unetr_app.inference.memory_plan import MemoryPlan, plan_memory
-from unetr_app.inference.options import InferenceOptions
+from unetr_app.inference.options import InferenceOptions, file_hash
 from unetr_app.inference.preprocess import preprocess
 from unetr_app.inference.reductions import EntropyFile, ProbabilityFile, Reduction
 from unetr_app.inference.region import find_region
@@ -65,7 +67,7 @@ class Segmenter:
         self._provenance = {
             "bundle": card.name,
             "bundle_version": card.version,
-            "weights_hash": card.weights_hash,
+            "weights_hash": "+".join(map(file_hash, self.options.weights)) or card.weights_hash,
             "software": f"unetr-app {__version__}",
             "device": bundle.device.type,
         }
@@ -147,11 +149,16 @@ class Segmenter:
             raise self._explained(error, volume) from error
         return Segmentation(labels, volume.geometry, self.card.labels, self._provenance)
 
-    def _opened_for(self, window: tuple[int, ...]) -> Backend:
-        """What runs windows of one shape: (1, C, i, j, k)."""
-        bundle, weights = self.bundle, self.bundle.card.weights_hash
+    def _opened_for(self, window: tuple[int, ...], number: int) -> Backend:
+        """What runs windows of one shape (1, C, i, j, k) with one of the weights."""
+        bundle = self.bundle
+        network, weights = bundle.network, bundle.card.weights_hash
+        if self.options.weights:
+            path = Path(self.options.weights[number])
+            network, weights = copy.deepcopy(network), file_hash(path)
+            load_state(network, path, bundle.card)
         backend = open_backend(
-            self.options.backend, bundle.network, window=window, device=bundle.device,
+            self.options.backend, network, window=window, device=bundle.device,
             weights_hash=weights and f"{weights}{content_hash(bundle.card.path)}",
         )  # fmt: skip
         self._provenance["backend"] = backend.name

@@ -50,7 +50,9 @@ def plan_windows(
     return WindowPlan(
         shape, (i, j, k), shares, inferer.mode.value,  # pyright: ignore[reportArgumentType]
         sigma_scale=inferer.sigma_scale,
-        members=members_of(own_flips if wanted.flips is None else wanted.flips),
+        members=members_of(
+            own_flips if wanted.flips is None else wanted.flips, max(1, len(wanted.weights))
+        ),
         padding_mode=str(getattr(inferer.padding_mode, "value", inferer.padding_mode)),
         cval=inferer.cval,
     )  # fmt: skip

@@ -23,21 +23,21 @@ class WindowLogits:
     and kept until another value comes.
 
     Args:
-        network_for: Gives, for the shape of windows (1, C, roi_size...), what runs them: such a
-            window to logits (1, L, roi_size...). Asked once for each shape.
+        network_for: Gives, for the shape of windows (1, C, roi_size...) and a member's network,
+            what runs them: such a window to logits (1, L, roi_size...). Asked once for each.
         device: Where it runs.
         skip: Compute constant windows once only?
     """
 
     def __init__(
-        self, network_for: Callable[[tuple[int, ...]], Network], device: torch.device, *,
+        self, network_for: Callable[[tuple[int, ...], int], Network], device: torch.device, *,
         skip: bool = True,
     ):  # fmt: skip
         self._network_for = network_for
-        self._networks: dict[tuple[int, ...], Network] = {}
+        self._networks: dict[tuple[tuple[int, ...], int], Network] = {}
         self._device = device
         self._skip = skip
-        self._known: tuple[tuple[int, ...], tuple[float, ...], Tensor] | None = None
+        self._known: dict[int, tuple[tuple[int, ...], tuple[float, ...], Tensor]] = {}
         self._probed: dict[tuple[int, ...], tuple[int, int]] = {}
 
     def of(self, plan: WindowPlan, image: Tensor) -> LogitsOf:
@@ -55,8 +55,8 @@ class WindowLogits:
             window = plan.cut(image, member, start)
             value = _constant(window) if self._skip else None
             if value is None:
-                return plan.place(self._run(window), member)
-            return plan.place(self._run_once(window, value), member).clone()
+                return plan.place(self._run(window, member.network), member)
+            return plan.place(self._run_once(window, value, member.network), member).clone()
 
         return logits_of
 
@@ -70,25 +70,35 @@ class WindowLogits:
             window = torch.full(shape, plan.cval)
             logits: list[Tensor] = []
             value = (float(plan.cval),) * channels
-            grown = measured_growth(lambda: logits.append(self._run_once(window, value)))
+            for n in range(1 + max(member.network for member in plan.members)):
+                self._opened(shape, n)  # which may take more than running it
+            grown = measured_growth(lambda: logits.append(self._run_once(window, value, 0)))
             self._probed[shape] = len(logits[0]), grown
         return self._probed[shape]
 
-    def _run_once(self, window: Tensor, value: tuple[float, ...]) -> Tensor:
+    def _run_once(self, window: Tensor, value: tuple[float, ...], network: int) -> Tensor:
         """The logits of a constant window, kept for the next of its value."""
         shape = tuple(window.shape)
-        if self._known is None or self._known[:2] != (shape, value):
-            self._known = None
-            self._known = (shape, value, self._run(window))
-        return self._known[2]
+        known = self._known.get(network)
+        if known is None or known[:2] != (shape, value):
+            self._known.pop(network, None)
+            known = self._known[network] = (shape, value, self._run(window, network))
+        return known[2]
 
-    def _run(self, window: Tensor) -> Tensor:
+    def _run(self, window: Tensor, network: int) -> Tensor:
         """(1, C, roi_size...) to logits (L, roi_size...) float32 on the CPU."""
-        shape = tuple(window.shape)
-        if shape not in self._networks:
-            self._networks[shape] = self._network_for(shape)
-        logits = self._networks[shape](window.to(self._device))
+        run = self._opened(tuple(window.shape), network)
+        try:
+            logits = run(window.to(self._device))
+        except torch.OutOfMemoryError:  # what torch keeps for later may be what lacks
+            torch.cuda.empty_cache()
+            logits = run(window.to(self._device))
         return _checked(logits, window).float().cpu()[0]
+
+    def _opened(self, shape: tuple[int, ...], network: int) -> Network:
+        if (shape, network) not in self._networks:
+            self._networks[shape, network] = self._network_for(shape, network)
+        return self._networks[shape, network]
 
 
 def _constant(window: Tensor) -> tuple[float, ...] | None:
