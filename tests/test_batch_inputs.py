@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from tests.batch_fakes import FakeCard, FakeSegmenter, body, write_bundle, write_case
 from tests.io_files import OBLIQUE, integers, save_nifti
 from unetr_app.batch.fingerprint import content_hash
 from unetr_app.batch.inputs import find_inputs, input_hash
+from unetr_app.batch.runner import run_batch
+from unetr_app.io import nifti, read_volume
 
 TWO = ("T1", "FLAIR")
 
@@ -45,3 +48,26 @@ def test_the_hash_of_one_image_is_what_it_was(tmp_path: Path) -> None:
         for case in find_inputs([tmp_path], out=tmp_path / "out", channels=channels).cases:
             if len(set(case.parts)) < 2:
                 assert input_hash(case) == content_hash(case.paths)
+
+
+def test_a_batch_of_several_channels_resumes_until_channels_change_places(tmp_path: Path) -> None:
+    first = write_case(tmp_path / "a.nii.gz", 1)
+    grid = read_volume(first).geometry
+    nifti.write(body(2), grid, tmp_path / "b.nii.gz")
+    listed, out = tmp_path / "cases.csv", tmp_path / "out"
+
+    def run(row: str) -> list[tuple[str, bool]]:
+        listed.write_text(f"case,T1,FLAIR\nx,{row}\n")
+        cases = find_inputs([listed], out=out, channels=TWO).cases
+        result = run_batch(
+            cases, FakeSegmenter(FakeCard(write_bundle(tmp_path / "bundle"))), out=out
+        )
+        return [(o.status, o.resumed) for o in result]
+
+    assert run("a.nii.gz,b.nii.gz") == [("done", False)]
+    assert run("a.nii.gz,b.nii.gz") == [("done", True)]
+    assert run("b.nii.gz,a.nii.gz") == [("done", False)]
+    assert run("b.nii.gz,a.nii.gz") == [("done", True)]
+    assert run("b.nii.gz,absent.nii.gz")[0][0] == "failed"
+    assert run("b.nii.gz,a.nii.gz") == [("done", False)]
+    assert [path.name for path in out.iterdir() if path.is_dir()] == ["x"]

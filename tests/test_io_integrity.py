@@ -52,16 +52,16 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(
     damaged = bytearray(packed)
     damaged[position] ^= 1 << bit
     place.write_bytes(damaged)
-    if position in UNCOVERED or position == len(packed) - 9:
-        try:
-            volume = read_volume(place)
-        except UnetrError:
-            return
-        assert np.array_equal(volume.data[0], integers((9, 8, 7)))
-        assert np.array_equal(volume.geometry.affine, nibabel.load(place).affine)
-    else:
-        with pytest.raises(UnetrError):
-            read_volume(place)
+    try:
+        volume = read_volume(place)
+    except UnetrError:
+        return
+    # A header byte that no checksum covers, bits behind the last code, or a repetition that was
+    # taken from elsewhere and is the same: then nothing may have changed.
+    assert np.array_equal(volume.data[0], integers((9, 8, 7)))
+    assert np.array_equal(volume.geometry.affine, nibabel.load(place).affine)
+    damaged_data = position not in UNCOVERED and position != len(packed) - 9
+    assert not damaged_data or gzip.decompress(bytes(damaged)) == gzip.decompress(packed)
 
 
 @settings(max_examples=30, deadline=None)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unetr_app.batch.fingerprint import Recipe, content_hash
+from unetr_app.batch.fingerprint import Recipe
 from unetr_app.batch.folder import OutputFolder
+from unetr_app.batch.inputs import input_hash as hash_of
 from unetr_app.batch.journal import Row
 from unetr_app.batch.options import BatchOptions
 from unetr_app.cases import Case
@@ -23,7 +24,7 @@ class Decision:
     Args:
         needed: Must it be done?
         reason: Why, in a few words.
-        input_hash: `content_hash` of its files.
+        input_hash: `unetr_app.batch.inputs.input_hash` of it.
     """
 
     needed: bool
@@ -61,7 +62,7 @@ def settle(case: Case, rows: Mapping[str, Row], folder: OutputFolder) -> Case:
 
 def _has_content(case: Case, input_hash: str) -> bool:
     try:
-        return content_hash(case.paths) == input_hash
+        return hash_of(case) == input_hash
     except UnreadableInput:
         return False
 
@@ -81,7 +82,7 @@ def decide(
     Raises:
         UnreadableInput: If its files cannot be read.
     """
-    input_hash = content_hash(case.paths)
+    input_hash = hash_of(case)
     if row is None:
         return Decision(True, "new", input_hash)
     if row.outcome.status == "failed":

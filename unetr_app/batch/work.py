@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unetr_app.batch.decision import Decision, decide, path_from, settle
-from unetr_app.batch.fingerprint import Recipe, content_hash
+from unetr_app.batch.fingerprint import Recipe
 from unetr_app.batch.folder import DEBUG_LOG, Claim, OutputFolder
+from unetr_app.batch.inputs import input_hash as hash_of
 from unetr_app.batch.journal import Journal, Row
 from unetr_app.batch.memory import peak_memory_mib
 from unetr_app.batch.options import BatchOptions
@@ -32,7 +33,7 @@ class Loaded:
         case: Under its settled id.
         claim: Held until the case is finished or dropped.
         volume: Its image.
-        input_hash: `content_hash` of its files.
+        input_hash: `unetr_app.batch.inputs.input_hash` of it.
         warnings: What was noticed so far.
         forced: Was it accepted against the bundle's training range?
         seconds: Time spent on it so far.
@@ -49,7 +50,7 @@ class Loaded:
 
 def _hash_if_readable(case: Case) -> str:
     try:
-        return content_hash(case.paths)
+        return hash_of(case)
     except UnreadableInput:
         return ""
 

@@ -15,8 +15,8 @@ class Case:
 
     Args:
         id: Unique in a run, safe as a file name, nothing of the patient in it for DICOM.
-        input: The file, or the folder of the series, as it was given or found; of several channels
-            the first one's.
+        input: The file, or the folder of the series, as it was given or found; of several files
+            with numbers the first channel's; of a row of several images the list.
         kind: Whether it is files, or slices of DICOM series only.
         paths: All its files; slices in order along their normal.
         modality: DICOM modality code; empty where unknown, or where channels differ.

@@ -31,8 +31,8 @@ def read_csv(text: str, channels: tuple[str, ...], is_image: Callable[[str], boo
         NoList: If the text is no table, or its header does not name the channels.
     """
     lines = _lines(text)
-    _, header = next(lines, (0, []))
-    if not header:
+    header = next((cells for _, cells in lines), None)
+    if header is None:
         raise NoList("the list is empty", cure="Give it a header and a line for each case.")
     keys = [_key(name) for name in header]
     twice = next((key for key in keys if key and keys.count(key) > 1), None)

@@ -86,15 +86,22 @@ def _case(row: Row, path: str, channels: tuple[str, ...]) -> Case:
     name = channel_of(images[0].input) if len(images) > 1 and images[0].kind == "file" else None
     case_id = fallback if row.id else safe_name(name[0]) if name else case.id
     problem = case.problem and _at(row, path, case.problem)
-    return replace(case, id=case_id, problem=problem)
+    return replace(case, id=case_id, input=_input(row, path), problem=problem)
 
 
 def _broken(row: Row, path: str, case_id: str, problem: UnetrError) -> Case:
-    """A case with a problem, whose input is the same once the problem is solved."""
     images = [_beside(path, cell) for cell in row.images if _is_a_name(cell)]
     there = tuple(dict.fromkeys(image for image in images if os.path.isfile(image)))
-    first = images[0] if images else path
-    return Case(case_id, first, "file", there or (path,), problem=problem)
+    return Case(case_id, _input(row, path), "file", there or (path,), problem=problem)
+
+
+def _input(row: Row, path: str) -> str:
+    """The list itself where a row has several images: it is what says how they belong together.
+
+    So the input is the same whatever becomes of the row, and leads back to all of its images.
+    """
+    alone = len(row.images) == 1 and _is_a_name(row.images[0])
+    return _beside(path, row.images[0]) if alone else path
 
 
 def _is_a_name(cell: str) -> bool:

@@ -45,7 +45,7 @@ def command(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM.",
+            help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM; lists (.csv, .json).",
         ),
     ],
     out: Annotated[
