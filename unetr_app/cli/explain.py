@@ -11,6 +11,7 @@ from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED
 from unetr_app.cli.progress import count_bar
 from unetr_app.cli.screen import complain, counted, note, say, show_table
 from unetr_app.cli.stopping import StopRequest
+from unetr_app.cli.trusting import TrustOption
 from unetr_app.errors import InvalidRequest
 from unetr_app.notice import RESEARCH_NOTICE
 
@@ -102,12 +103,7 @@ def command(
     device: Annotated[
         str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")
     ] = "auto",
-    trust_it: Annotated[
-        bool,
-        typer.Option(
-            "--trust", help="The bundle's configs are programs: you have looked, let them run."
-        ),
-    ] = False,
+    trust_it: TrustOption = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the results only.")] = False,
 ) -> None:  # fmt: skip
     """Show how an encoder sees: effective receptive field, attention, t-SNE of its features.

@@ -13,6 +13,7 @@ import typer
 from unetr_app.cli.chosen_encoder import parse_triple
 from unetr_app.cli.screen import note, say
 from unetr_app.cli.stopping import StopRequest
+from unetr_app.cli.trusting import TrustOption
 from unetr_app.errors import InvalidRequest
 from unetr_app.notice import RESEARCH_NOTICE
 
@@ -57,12 +58,7 @@ def command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a file that is there.")
     ] = False,
-    trust_it: Annotated[
-        bool,
-        typer.Option(
-            "--trust", help="The bundle's configs are programs: you have looked, let them run."
-        ),
-    ] = False,
+    trust_it: TrustOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:  # fmt: skip
     """Write a bundle's network as ONNX, for OpenVINO, or as TorchScript, and verify the file."""

@@ -14,6 +14,7 @@ from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED, USAGE
 from unetr_app.cli.progress import progress_view, result_words
 from unetr_app.cli.screen import counted, note, say, show_table
 from unetr_app.cli.stopping import StopRequest
+from unetr_app.cli.trusting import TrustOption
 from unetr_app.cli.version import VersionOption
 from unetr_app.errors import InvalidRequest, UnusableBundle
 from unetr_app.notice import RESEARCH_NOTICE
@@ -133,12 +134,7 @@ def command(
         bool,
         typer.Option("--skip/--no-skip", help="Compute windows of one constant value once only."),
     ] = True,
-    trust_it: Annotated[
-        bool,
-        typer.Option(
-            "--trust", help="The bundle's configs are programs: you have looked, let them run."
-        ),
-    ] = False,
+    trust_it: TrustOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,

@@ -57,7 +57,7 @@ def find_region(
         return whole
     coarse = functional.avg_pool3d(image[None], _COARSER, ceil_mode=True)[0]
     i, j, k = coarse.shape[1:]
-    rough = replace(plan, shape=(i, j, k), overlap=(0.25,) * 3, members=(Member(),), _weights={})
+    rough = replace(plan, shape=(i, j, k), overlap=(0.25,) * 3, members=(Member(),))
     low, high = np.array(plan.shape), np.zeros(3, dtype=int)
     for block in blend(rough, windows_of(rough, coarse)):
         found = torch.nonzero(is_found(block.logits)).numpy()

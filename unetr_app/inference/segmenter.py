@@ -64,10 +64,11 @@ class Segmenter:
         self.backend_notes: tuple[str, ...] = ()
         self._windows = WindowLogits(self._opened_for, bundle.device, skip=self.options.skip)
         card = bundle.card
+        self._hashes = [file_hash(path) for path in self.options.weights] or [card.weights_hash]
         self._provenance = {
             "bundle": card.name,
             "bundle_version": card.version,
-            "weights_hash": "+".join(map(file_hash, self.options.weights)) or card.weights_hash,
+            "weights_hash": "+".join(self._hashes),
             "software": f"unetr-app {__version__}",
             "device": bundle.device.type,
         }
@@ -152,11 +153,10 @@ class Segmenter:
     def _opened_for(self, window: tuple[int, ...], number: int) -> Backend:
         """What runs windows of one shape (1, C, i, j, k) with one of the weights."""
         bundle = self.bundle
-        network, weights = bundle.network, bundle.card.weights_hash
+        network, weights = bundle.network, self._hashes[number]
         if self.options.weights:
-            path = Path(self.options.weights[number])
-            network, weights = copy.deepcopy(network), file_hash(path)
-            load_state(network, path, bundle.card)
+            network = copy.deepcopy(network)
+            load_state(network, Path(self.options.weights[number]), bundle.card)
         backend = open_backend(
             self.options.backend, network, window=window, device=bundle.device,
             weights_hash=weights and f"{weights}{content_hash(bundle.card.path)}",
@@ -205,7 +205,7 @@ class Segmenter:
         if self.options.localise:
             region = find_region(plan, image, self._windows.of, self._has_labels)
             model, image = model.cropped(region.start, region.shape), region.of(image)
-            plan = replace(plan, shape=region.shape, _weights={})
+            plan = replace(plan, shape=region.shape)
         channels, network = self._windows.probe(plan, len(image))
         memory = plan_memory(plan, channels, native.shape, network, self.options.memory_limit)
         if on_plan is not None:

@@ -60,7 +60,7 @@ class WindowPlan:
     members: tuple[Member, ...] = (Member(),)
     padding_mode: str = "constant"
     cval: float = 0.0
-    _weights: dict[Any, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    _weights: dict[Any, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def extent(self) -> Shape:

@@ -159,11 +159,7 @@ def write(data: NDArray[Any], geometry: Geometry, path: PathLike) -> None:
     Raises:
         UnwritableOutput: If an axis is too long for the format.
     """
-    if max(geometry.shape) > _MAX_AXIS:
-        raise UnwritableOutput(
-            f"an axis of {max(geometry.shape)} voxels does not fit NIfTI ({_MAX_AXIS})",
-            cure="Write .nrrd instead.", path=path,
-        )  # fmt: skip
+    _require_axes(geometry.shape, path, cure="Write .nrrd instead.")
     image = nibabel.Nifti1Image(data, None)
     image.header.set_xyzt_units("mm")
     _state_affine(image, geometry)
@@ -187,11 +183,7 @@ def write_map(data: NDArray[Any], geometry: Geometry, path: PathLike, *, slope: 
     Raises:
         UnwritableOutput: If an axis is too long for the format.
     """
-    if max(data.shape) > _MAX_AXIS:
-        raise UnwritableOutput(
-            f"an axis of {max(data.shape)} voxels does not fit NIfTI ({_MAX_AXIS})",
-            cure="Leave the map out.", path=path,
-        )  # fmt: skip
+    _require_axes(data.shape, path, cure="Leave the map out.")
     image = nibabel.Nifti1Image(np.broadcast_to(np.zeros((), data.dtype), data.shape), None)
     image.header.set_xyzt_units("mm")
     image.header.set_slope_inter(slope, 0)
@@ -205,6 +197,14 @@ def write_map(data: NDArray[Any], geometry: Geometry, path: PathLike, *, slope: 
         target.write(header.binaryblock + bytes(4))
         for start in range(0, len(flat), _PART):
             target.write(flat[start : start + _PART].tobytes())
+
+
+def _require_axes(shape: tuple[int, ...], path: PathLike, *, cure: str) -> None:
+    if max(shape) > _MAX_AXIS:
+        raise UnwritableOutput(
+            f"an axis of {max(shape)} voxels does not fit NIfTI ({_MAX_AXIS})",
+            cure=cure, path=path,
+        )  # fmt: skip
 
 
 def _state_affine(image: nibabel.Nifti1Image, geometry: Geometry) -> None:
