@@ -22,6 +22,7 @@ import numpy as np
 
 from unetr_app.errors import Cancelled, UnfitInput
 from unetr_app.geometry import Geometry
+from unetr_app.inference.prepared import Prepared
 from unetr_app.io import nifti
 from unetr_app.labels import LabelSet
 from unetr_app.volume import Segmentation, Volume
@@ -115,15 +116,19 @@ class FakeSegmenter:
     seen: list[str] = field(default_factory=list)
     fails: dict[str, BaseException] = field(default_factory=dict)  # by the input's file name
 
+    def prepare(self, volume: Volume) -> Volume:
+        return volume
+
     def segment(
         self,
-        volume: Volume,
+        volume: Volume | Prepared,
         *,
         maps: Mapping[str, Path] | None = None,
         on_plan: Callable[[Any], None] | None = None,
         progress: Callable[[int, int], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> Segmentation:
+        assert isinstance(volume, Volume)  # as `prepare` gives it
         name = Path(volume.source).name
         self.seen.append(name)
         if name in self.fails:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 from math import prod
 
@@ -13,10 +14,24 @@ from torch import Tensor
 
 from unetr_app.inference.blending import blend
 from unetr_app.inference.carries import Carries
+from unetr_app.inference.cells import Cells, cells_of
 from unetr_app.inference.flips import FlipInferer
+from unetr_app.inference.lookahead import LookAhead
 from unetr_app.inference.window_plan import Member, Shape, WindowPlan, members_of
 
 CHANNELS = 3
+
+
+def some_cells(plan: WindowPlan, way: int) -> Cells:
+    """Cells that need not be the best: up to so many windows of each axis together."""
+    sizes = (1 + way % 3, 1 + way // 3 % 3, 1 + way // 9 % 3)
+    i, j, k = (tuple(batched(s, n)) for s, n in zip(plan.nodes, sizes, strict=True))
+    return Cells(plan, (i, j, k))
+
+
+def batched(starts: tuple[int, ...], size: int) -> Iterator[tuple[int, ...]]:
+    for n in range(0, len(starts), size):
+        yield starts[n : n + size]
 
 
 def _network(x: Tensor) -> Tensor:
@@ -25,14 +40,19 @@ def _network(x: Tensor) -> Tensor:
     return torch.cat([x * ramp, x.roll(1, dims=2) + ramp, x.mean() - x * x], dim=1)
 
 
-def _streamed(image: Tensor, plan: WindowPlan, carries: Carries | None = None) -> Tensor:
+def _streamed(
+    image: Tensor, plan: WindowPlan, carries: Carries | None = None, way: int = -1, ahead: int = 0
+) -> Tensor:
     """(C, ...) to blended logits (L, ...), every voxel written once."""
+    cells = cells_of(plan) if way < 0 else some_cells(plan, way)
 
     def logits_of(member: Member, start: Shape) -> Tensor:
         return plan.place(_network(plan.cut(image, member, start))[0], member).clone()
 
     found = torch.full((CHANNELS, *plan.shape), torch.nan)
-    for block in blend(plan, logits_of, carries):
+    with LookAhead(cells.windows, logits_of, ahead) as coming:
+        blocks = list(blend(cells, coming, carries))
+    for block in blocks:
         box = (slice(None), *(slice(s, e) for s, e in zip(block.start, block.stop, strict=True)))
         assert found[box].isnan().all()
         found[box] = block.logits
@@ -52,8 +72,10 @@ overlaps = st.tuples(*(st.sampled_from([0.0, 0.25, 0.5, 0.6, 0.75]),) * 3)
     st.sampled_from(["gaussian", "constant"]),
     st.sampled_from([(), (0,), (1, 2), (0, 1, 2)]),
     st.sampled_from([None, 0, 500]),
+    st.integers(-1, 20),
+    st.sampled_from([0, 1, 3]),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_blocks_are_what_monai_gives_over_the_whole_volume(
     shape: Shape,
     roi: Shape,
@@ -61,13 +83,15 @@ def test_blocks_are_what_monai_gives_over_the_whole_volume(
     mode: str,
     flips: tuple[int, ...],
     limit: int | None,
+    way: int,
+    ahead: int,
 ) -> None:
     image = torch.randn(1, *shape, generator=torch.Generator().manual_seed(prod(shape)))
     inferer = FlipInferer(roi, overlap=overlap, mode=mode, flip_axes=flips)
     wanted = inferer(image[None], _network)[0]
     plan = WindowPlan(shape, roi, overlap, mode, members=members_of(flips))
     with Carries(limit) as carries:
-        found = _streamed(image, plan, carries)
+        found = _streamed(image, plan, carries, way, ahead)
     torch.testing.assert_close(found, wanted, atol=2e-5, rtol=1e-4)
 
 
@@ -106,7 +130,7 @@ def _most_waiting(long: int) -> int:
         return torch.zeros(CHANNELS, *plan.extent)
 
     with Carries() as carries:
-        for _ in blend(plan, logits_of, carries):
+        for _ in blend(cells_of(plan), logits_of, carries):
             pass
         assert carries.bytes == 0
     return most

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unetr_app.geometry import Geometry
 from unetr_app.inference.blending import blend
+from unetr_app.inference.cells import cells_of
 from unetr_app.inference.homecoming import Homecoming
 from unetr_app.inference.window_plan import Member, Shape, WindowPlan
 from unetr_app.resample import resample_array
@@ -38,7 +39,7 @@ def _home(
     home = Homecoming(model, native, plan.order)
     found = np.full((CHANNELS, *native.shape), np.nan, dtype=np.float32)
     times = np.zeros(native.shape, dtype=int)
-    for block in blend(plan, logits_of):
+    for block in blend(cells_of(plan), logits_of):
         for piece in home.pieces(block):
             for channel in range(CHANNELS):
                 piece.write(piece.logits[channel].numpy(), found[channel])

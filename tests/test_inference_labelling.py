@@ -13,6 +13,7 @@ from torch import Tensor
 from unetr_app.bundle.restoration import LabelStep, Restoration
 from unetr_app.errors import UnusableBundle
 from unetr_app.geometry import Geometry
+from unetr_app.inference.cells import cells_of
 from unetr_app.inference.labelling import Labelling, ready_for_logits
 from unetr_app.inference.streaming import reduce_streaming
 from unetr_app.inference.window_plan import Member, Shape, WindowPlan
@@ -45,7 +46,7 @@ def _labels(how: Restoration, logits: Tensor) -> NDArray[Any]:
         return plan.place(plan.cut(logits, member, start)[0], member).clone()
 
     labelling = Labelling(how, MODEL, NATIVE, plan.order)
-    reduce_streaming(plan, logits_of, [labelling.route], labelling.activation)
+    reduce_streaming(cells_of(plan), logits_of, [labelling.route], labelling.activation)
     return labelling.finish(TABLE)
 
 

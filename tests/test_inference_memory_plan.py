@@ -13,13 +13,13 @@ from torch import Tensor
 from unetr_app.errors import DeviceMemory
 from unetr_app.inference.blending import blend
 from unetr_app.inference.carries import Carries
+from unetr_app.inference.cells import cells_of
 from unetr_app.inference.memory_plan import (
     MemoryPlan,
     blending_bytes,
     held_bytes,
     measured_growth,
     plan_memory,
-    waiting_bytes,
 )
 from unetr_app.inference.window_plan import Member, Shape, WindowPlan, members_of
 
@@ -63,28 +63,28 @@ def test_no_more_waits_than_was_foreseen(
         return torch.zeros(3, *plan.extent)
 
     with Carries() as carries:
-        for _ in blend(plan, logits_of, carries):
+        for _ in blend(cells_of(plan), logits_of, carries):
             pass
-    foreseen = waiting_bytes(plan, 3)
+    foreseen = cells_of(plan).waiting * 3 * 4
     assert most <= foreseen
     assert foreseen <= 3 * most + 3 * 4 * 2 * prod(shape) // max(shape) * 8 or overlap == 0
 
 
 def test_what_is_foreseen_does_not_grow_with_the_longest_axis() -> None:
     short, long = (
-        plan_memory(WindowPlan((64, n, 64), (32, 32, 32)), 5, (64, n, 64), 0, None)
+        plan_memory(cells_of(WindowPlan((64, n, 64), (32, 32, 32))), 5, (64, n, 64), 0, None)
         for n in (104, 992)
     )
     assert (short.waiting, short.blending) == (long.waiting, long.blending)
 
 
 def test_classes_cost_what_waits_and_one_window() -> None:
-    plan = WindowPlan((64, 64, 64), (32, 32, 32))
-    assert waiting_bytes(plan, 100) == 100 * waiting_bytes(plan, 1)
-    assert (
-        blending_bytes(plan, 101, plan.shape) - blending_bytes(plan, 1, plan.shape)
-        == 2 * 100 * 4 * 32**3
-    )
+    cells, shape = cells_of(WindowPlan((80, 80, 80), (32, 32, 32))), (80, 80, 80)
+    few, many = (plan_memory(cells, n, shape, 0, None) for n in (1, 101))
+    assert many.waiting == 101 * few.waiting
+    assert many.blending - few.blending == 2 * 100 * 4 * 32**3
+    ahead = blending_bytes(cells, 101, shape, ahead=2)
+    assert ahead - many.blending == 2 * 101 * 4 * 32**3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell")

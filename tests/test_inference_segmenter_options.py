@@ -12,7 +12,7 @@ import torch
 from monai.inferers.inferer import SimpleInferer, SlidingWindowInferer
 
 from tests.test_inference_segmenter import _bright, _segmenter  # pyright: ignore
-from unetr_app.errors import DeviceMemory, InvalidRequest
+from unetr_app.errors import DeviceMemory, InvalidRequest, UnusableWeights
 from unetr_app.geometry import Geometry
 from unetr_app.inference import InferenceOptions, Segmenter
 from unetr_app.inference.memory_plan import MemoryPlan
@@ -169,3 +169,28 @@ def test_logits_of_several_weights_are_averaged(tmp_path: Path) -> None:
     assert told[-1][0] == told[-1][1]
     with pytest.raises(InvalidRequest, match="no such file of weights"):
         InferenceOptions(weights=("gone.pt",))
+
+
+def test_a_library_has_the_weights_and_torch_gets_them_again(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    plain = _opened(tmp_path / "a").segment(_noise()).label_map
+    segmenter = _opened(tmp_path / "b", InferenceOptions(backend="openvino"))
+    path = segmenter.card.path / "models" / "model.pt"
+    path.parent.mkdir()
+    torch.save(segmenter.bundle.network.state_dict(), path)
+    segmenter = Segmenter(segmenter.bundle, segmenter.options)
+    found = segmenter.segment(_noise()).label_map
+    assert (found == plain).mean() > 0.999
+    network = segmenter.bundle.network
+    assert all(parameter.is_meta for parameter in network.parameters())
+    assert segmenter._opened_for((1, 1, 16, 16, 16), 0).name == "openvino"  # pyright: ignore
+    path.write_bytes(b"others")
+    with pytest.raises(UnusableWeights, match="have changed since"):
+        segmenter._opened_for((1, 1, 16, 16, 16), 0)  # pyright: ignore
+
+
+def test_what_is_prepared_ahead_gives_the_same_labels(tmp_path: Path) -> None:
+    segmenter = _opened(tmp_path / "a")
+    plain = segmenter.segment(_noise()).label_map
+    found = segmenter.segment(segmenter.prepare(_noise())).label_map
+    np.testing.assert_array_equal(found, plain)

@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from unetr_app.batch.outcome import Outcome
@@ -117,7 +119,18 @@ class Pipeline:
     def _read_ahead(self, readers: Executor) -> None:
         while self._waiting and len(self._ahead) < max(1, self._jobs):
             number, case = self._waiting.popleft()
-            self._ahead.append((number, case, readers.submit(self._worker.prepare, case)))
+            self._ahead.append((number, case, readers.submit(self._prepare, case)))
+
+    def _prepare(self, case: Case) -> Loaded | Outcome | None:
+        """Read a case and bring it as far as can be without the network."""
+        loaded = self._worker.prepare(case)
+        if isinstance(loaded, Loaded) and self._jobs:
+            with suppress(Exception):  # it comes again where the case is segmented
+                started = time.monotonic()
+                prepared = self._segmenter.prepare(loaded.volume)
+                seconds = loaded.seconds + time.monotonic() - started
+                return replace(loaded, prepared=prepared, seconds=seconds)
+        return loaded
 
     def _segment(self, number: int, loaded: Loaded, writers: Executor) -> None:
         case_id = loaded.case.id
@@ -128,7 +141,7 @@ class Pipeline:
         self._tell("segmenting", case_id)
         try:
             segmentation = self._segmenter.segment(
-                loaded.volume,
+                loaded.prepared or loaded.volume,
                 maps=self._worker.map_paths(loaded),
                 on_plan=lambda plan: self._tell("segmenting", case_id, memory=plan.peak),
                 progress=lambda done, of: self._tell("segmenting", case_id, windows=(done, of)),

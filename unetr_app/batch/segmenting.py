@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from unetr_app.inference.memory_plan import MemoryPlan
+from unetr_app.inference.prepared import Prepared
 from unetr_app.labels import LabelSet
 from unetr_app.volume import Segmentation, Volume
 
@@ -53,9 +54,17 @@ class SegmentsVolumes(Protocol):
         """The opened bundle's card."""
         ...
 
+    def prepare(self, volume: Volume) -> Volume | Prepared:
+        """What can be done before the network, in another thread.
+
+        Args:
+            volume: The image.
+        """
+        ...
+
     def segment(
         self,
-        volume: Volume,
+        volume: Volume | Prepared,
         *,
         maps: Mapping[str, Path] | None = None,
         on_plan: Callable[[MemoryPlan], None] | None = None,
@@ -65,7 +74,7 @@ class SegmentsVolumes(Protocol):
         """Segment a volume on its own grid.
 
         Args:
-            volume: The image.
+            volume: The image, or what `prepare` made of it.
             maps: Files to write besides, by the map's name.
             on_plan: Hears what memory it will take.
             progress: Hears of windows done and in all.
@@ -94,9 +103,13 @@ class OnDemand:
         """The bundle's card."""
         return self._card
 
+    def prepare(self, volume: Volume) -> Volume | Prepared:
+        """As the segmenter does where it is open; else nothing is done ahead."""
+        return volume if self._opened is None else self._opened.prepare(volume)
+
     def segment(
         self,
-        volume: Volume,
+        volume: Volume | Prepared,
         *,
         maps: Mapping[str, Path] | None = None,
         on_plan: Callable[[MemoryPlan], None] | None = None,

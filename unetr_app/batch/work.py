@@ -21,6 +21,7 @@ from unetr_app.batch.segmenting import Card
 from unetr_app.batch.trouble import disk_trouble
 from unetr_app.cases import Case
 from unetr_app.errors import UnetrError, UnfitInput, UnreadableInput, UnwritableOutput
+from unetr_app.inference.prepared import Prepared
 from unetr_app.io import read_volume
 from unetr_app.volume import Segmentation, Volume
 
@@ -37,6 +38,7 @@ class Loaded:
         warnings: What was noticed so far.
         forced: Was it accepted against the bundle's training range?
         seconds: Time spent on it so far.
+        prepared: The image as it is ready for the network, where that was done ahead.
     """
 
     case: Case
@@ -46,6 +48,7 @@ class Loaded:
     warnings: tuple[str, ...]
     forced: bool
     seconds: float
+    prepared: Prepared | Volume | None = None
 
 
 def _hash_if_readable(case: Case) -> str:

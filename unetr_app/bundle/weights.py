@@ -94,7 +94,7 @@ def _load_program(path: Path, device: torch.device) -> torch.nn.Module:
 
 
 def load_state(network: torch.nn.Module, path: Path, card: BundleCard) -> None:
-    """Fill a bundle's network from a checkpoint.
+    """Fill a bundle's network, its weights there or released, from a checkpoint.
 
     Raises:
         UnusableWeights: If they are missing, damaged, or belong to another network.
@@ -104,7 +104,7 @@ def load_state(network: torch.nn.Module, path: Path, card: BundleCard) -> None:
     state, _ = read_checkpoint(path)
     require_finite(state, path)
     try:
-        network.load_state_dict(_plain(state))
+        _fill(network, _plain(state))
     except (UnusableWeights, RuntimeError) as error:
         what = error.what if isinstance(error, UnusableWeights) else str(error).strip()
         raise UnusableWeights(
@@ -112,6 +112,51 @@ def load_state(network: torch.nn.Module, path: Path, card: BundleCard) -> None:
             cure="Use weights that were trained with this bundle's network_def.",
             path=path,
         ) from error
+
+
+def release_weights(network: torch.nn.Module) -> bool:
+    """Let go of the memory of a network's parameters, until `load_state` fills it again.
+
+    Returns:
+        Whether that was done; a TorchScript program cannot be filled again.
+    """
+    import torch
+
+    if isinstance(network, torch.jit.ScriptModule):
+        return False
+    _empty_parameters(network, "meta")
+    return True
+
+
+def is_released(network: torch.nn.Module) -> bool:
+    """Were a network's parameters let go?"""
+    return any(parameter.is_meta for parameter in network.parameters())
+
+
+def _fill(network: torch.nn.Module, state: dict[str, Tensor]) -> None:
+    """`load_state_dict`, for parameters that were released too: those of networks on the CPU."""
+    released = is_released(network)
+    if released:
+        _empty_parameters(network, "cpu")
+    try:
+        network.load_state_dict(state)
+    except RuntimeError:
+        if released:  # rather none than what happened to lie there
+            _empty_parameters(network, "meta")
+        raise
+
+
+def _empty_parameters(network: torch.nn.Module, device: str) -> None:
+    """Give a network new parameters without values; shared ones stay shared."""
+    import torch
+
+    made: dict[torch.nn.Parameter, torch.nn.Parameter] = {}
+    for part in network.modules():
+        for name, old in [*part.named_parameters(recurse=False, remove_duplicate=False)]:
+            if old not in made:
+                there = torch.empty_like(old, device=device)
+                made[old] = torch.nn.Parameter(there, old.requires_grad)
+            setattr(part, name, made[old])
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from unetr_app.errors import DeviceMemory
 
 if TYPE_CHECKING:
-    from unetr_app.inference.window_plan import WindowPlan
+    from unetr_app.inference.cells import Cells
 
 _FLOAT = 4  # bytes
 _PIECES = 2**26  # what goes home at a time, with its winners
@@ -75,51 +74,46 @@ class MemoryPlan:
 
 
 def plan_memory(
-    plan: WindowPlan, channels: int, native: tuple[int, ...], network: int, limit: int | None
-) -> MemoryPlan:
+    cells: Cells, channels: int, native: tuple[int, ...], network: int, limit: int | None, *,
+    ahead: int = 0,
+) -> MemoryPlan:  # fmt: skip
     """What a case will need, as things are now.
 
     Args:
-        plan: Where windows lie.
+        cells: Where windows lie.
         channels: Of the logits.
         native: Shape of the native grid.
-        network: Bytes of one window in the network.
+        network: Bytes of the network for the windows that are computed at a time.
         limit: What the user allows.
+        ahead: Windows that are computed while others are blended.
     """
     return MemoryPlan(
-        held=held_bytes(), network=network, blending=blending_bytes(plan, channels, native),
-        waiting=waiting_bytes(plan, channels), results=prod(native) * (1 + (channels > 256)),
-        limit=limit,
+        held=held_bytes(), network=network,
+        blending=blending_bytes(cells, channels, native, ahead=ahead),
+        waiting=cells.waiting * channels * _FLOAT,
+        results=prod(native) * (1 + (channels > 256)), limit=limit,
     )  # fmt: skip
 
 
-def waiting_bytes(plan: WindowPlan, channels: int) -> int:
-    """Bytes of sums that wait for windows to come, at most."""
-    slow, middle, fast = plan.order
-    over = [_overlap(plan, axis) for axis in range(3)]
-    layer = over[slow] * plan.shape[middle] * plan.shape[fast]
-    strip = plan.extent[slow] * over[middle] * plan.shape[fast]
-    window = plan.extent[slow] * plan.extent[middle] * over[fast]
-    edges = plan.shape[middle] * plan.shape[fast] + plan.extent[slow] * plan.shape[fast]
-    return channels * _FLOAT * (layer + strip + window + edges)
-
-
-def blending_bytes(plan: WindowPlan, channels: int, native: tuple[int, ...]) -> int:
-    """Bytes of one window's logits twice, its weights, and of pieces on their way home.
+def blending_bytes(cells: Cells, channels: int, native: tuple[int, ...], *, ahead: int = 0) -> int:
+    """Bytes of a cell's sums, of windows' logits and weights, and of pieces on their way home.
 
     Interpolation to a finer native grid has two axes of a block done before it cuts the third.
     """
+    plan = cells.plan
+    window, cell = prod(plan.extent), cells.largest
+    sums = cell if cell > window else 0  # a window alone is its own sum
     growth = prod(native) / prod(plan.shape)
-    finer = growth ** (2 / 3) * channels if growth > 1 else 0
-    return int((2 * channels + 8 + finer) * _FLOAT * prod(plan.extent)) + _PIECES
+    finer = growth ** (2 / 3) * cell if growth > 1 else 0
+    return int((channels * ((2 + ahead) * window + sums + finer) + 8 * window) * _FLOAT) + _PIECES
 
 
 def measured_growth(work: Callable[[], object]) -> int:
-    """By how many bytes the process grows at most while it works; 0 where that cannot be seen.
+    """How many bytes more the process holds while it works than after; 0 where none can be seen.
 
     Looked at every few milliseconds: the system's own mark of the peak knows no earlier state.
     """
-    before = most = held_bytes()
+    most = held_bytes()
     done = threading.Event()
 
     def look() -> None:
@@ -131,11 +125,11 @@ def measured_growth(work: Callable[[], object]) -> int:
     watcher.start()
     try:
         work()
-        most = max(most, held_bytes())
+        after = held_bytes()
     finally:
         done.set()
         watcher.join()
-    return most - before
+    return max(most - after, 0)
 
 
 def held_bytes() -> int:
@@ -154,10 +148,3 @@ def in_gib(count: int) -> str:
         '1.50 GiB'
     """
     return f"{count / 2**30:.2f} GiB"
-
-
-def _overlap(plan: WindowPlan, axis: int) -> int:
-    """Voxels by which a window reaches over the start of the next, at most."""
-    nodes = plan.nodes[axis]
-    reach = (a + plan.extent[axis] - b for a, b in itertools.pairwise(nodes))
-    return max(reach, default=0)

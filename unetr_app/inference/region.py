@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from unetr_app.inference.blending import LogitsOf, blend
+from unetr_app.inference.cells import cells_of
 from unetr_app.inference.window_plan import Member, Shape, WindowPlan
 
 _COARSER = 2  # times the spacing of the model grid
@@ -59,7 +60,7 @@ def find_region(
     i, j, k = coarse.shape[1:]
     rough = replace(plan, shape=(i, j, k), overlap=(0.25,) * 3, members=(Member(),))
     low, high = np.array(plan.shape), np.zeros(3, dtype=int)
-    for block in blend(rough, windows_of(rough, coarse)):
+    for block in blend(cells_of(rough), windows_of(rough, coarse)):
         found = torch.nonzero(is_found(block.logits)).numpy()
         if len(found):
             low = np.minimum(low, (found.min(axis=0) + block.start) * _COARSER)

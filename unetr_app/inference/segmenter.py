@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,16 +17,26 @@ from torch import Tensor
 
 from unetr_app.bundle import Bundle, BundleCard, open_bundle, root_cause
 from unetr_app.bundle.trust import content_hash
-from unetr_app.bundle.weights import load_state
-from unetr_app.errors import DeviceMemory, InvalidRequest, UnetrError, UnusableBundle
+from unetr_app.bundle.weights import is_released, load_state, release_weights
+from unetr_app.errors import (
+    DeviceMemory,
+    InvalidRequest,
+    UnetrError,
+    UnusableBundle,
+    UnusableWeights,
+)
 from unetr_app.geometry import Geometry
 from unetr_app.inference.backends import Backend, open_backend
+from unetr_app.inference.backends.trial import TORCH
 from unetr_app.inference.carries import Carries
+from unetr_app.inference.cells import cells_of
 from unetr_app.inference.homecoming import Homecoming
 from unetr_app.inference.labelling import Labelling, ready_for_logits
+from unetr_app.inference.lookahead import LookAhead
 from unetr_app.inference.memory import is_out_of_memory
 from unetr_app.inference.memory_plan import MemoryPlan, plan_memory
 from unetr_app.inference.options import InferenceOptions, file_hash
+from unetr_app.inference.prepared import Prepared
 from unetr_app.inference.preprocess import preprocess
 from unetr_app.inference.reductions import EntropyFile, ProbabilityFile, Reduction
 from unetr_app.inference.region import find_region
@@ -49,6 +60,9 @@ MAPS: dict[str, Callable[..., Reduction]] = {
 class Segmenter:
     """Applies one bundle to one volume after another; the model is loaded once.
 
+    Where another library than torch runs the network, the parameters of ``bundle.network`` are
+    released: they would be held twice.
+
     Args:
         bundle: An opened bundle.
         options: What the user decides beside it.
@@ -62,6 +76,7 @@ class Segmenter:
         self.bundle = bundle
         self.options = options or InferenceOptions()
         self.backend_notes: tuple[str, ...] = ()
+        self._preprocessing = threading.Lock()  # a bundle's own transforms may keep a state
         self._windows = WindowLogits(self._opened_for, bundle.device, skip=self.options.skip)
         card = bundle.card
         self._hashes = [file_hash(path) for path in self.options.weights] or [card.weights_hash]
@@ -101,9 +116,28 @@ class Segmenter:
         """What the bundle says about itself."""
         return self.bundle.card
 
+    def prepare(self, volume: Volume) -> Prepared:
+        """The part of `segment` before the network; another thread may do it ahead.
+
+        Args:
+            volume: (C, I, J, K); as many channels as the bundle takes.
+
+        Raises:
+            InvalidRequest: If the number of channels is not the bundle's.
+            UnusableBundle: If the bundle's own steps fail.
+        """
+        self._check_channels(volume)
+        try:
+            with self._preprocessing:
+                return Prepared(volume, preprocess(self.bundle, volume))
+        except UnetrError:
+            raise
+        except Exception as error:  # what a bundle names may raise anything
+            raise self._explained(error, volume) from error
+
     def segment(
         self,
-        volume: Volume,
+        volume: Volume | Prepared,
         *,
         maps: Mapping[str, Path] | None = None,
         on_plan: Callable[[MemoryPlan], None] | None = None,
@@ -113,7 +147,7 @@ class Segmenter:
         """Segment one volume.
 
         Args:
-            volume: (C, I, J, K); as many channels as the bundle takes.
+            volume: (C, I, J, K); as many channels as the bundle takes. Or what `prepare` made.
             maps: Files to write besides: ``probabilities`` (see `ProbabilityFile`) and
                 ``uncertainty`` (see `EntropyFile`), each a path that ends in ``.npy``.
             on_plan: Told how much memory the case will take, before the first window.
@@ -130,9 +164,9 @@ class Segmenter:
             DeviceMemory: If the device ran out of memory, or the limit is too low.
             UnusableBundle: If the bundle's own steps fail or do not lead home.
         """
-        self._check_channels(volume)
+        prepared = volume if isinstance(volume, Prepared) else self.prepare(volume)
+        volume, data = prepared.volume, prepared.data
         try:
-            data = preprocess(self.bundle, volume)
             plan = self._plan(data[self.bundle.image_key])
             if plan is None:
                 self._require_plain(maps)
@@ -152,18 +186,35 @@ class Segmenter:
 
     def _opened_for(self, window: tuple[int, ...], number: int) -> Backend:
         """What runs windows of one shape (1, C, i, j, k) with one of the weights."""
-        bundle = self.bundle
-        network, weights = bundle.network, self._hashes[number]
-        if self.options.weights:
-            network = copy.deepcopy(network)
-            load_state(network, Path(self.options.weights[number]), bundle.card)
+        bundle, weights = self.bundle, self._hashes[number]
+        network = self._network_with(number)
         backend = open_backend(
             self.options.backend, network, window=window, device=bundle.device,
             weights_hash=weights and f"{weights}{content_hash(bundle.card.path)}",
         )  # fmt: skip
         self._provenance["backend"] = backend.name
         self.backend_notes = backend.notes
+        if backend.name != TORCH and weights and network is bundle.network:
+            release_weights(network)  # the library has them, and the file
         return backend
+
+    def _network_with(self, number: int) -> torch.nn.Module:
+        """The network with one of the weights, read again where they were released."""
+        bundle = self.bundle
+        if self.options.weights:
+            network = copy.deepcopy(bundle.network)
+            load_state(network, Path(self.options.weights[number]), bundle.card)
+            return network
+        if is_released(bundle.network):
+            path = bundle.card.require_weights()
+            if file_hash(path) != self._hashes[number]:
+                raise UnusableWeights(
+                    "the weights have changed since the bundle was opened",
+                    cure="Run the same command again.",
+                    path=path,
+                )
+            load_state(bundle.network, path, bundle.card)
+        return bundle.network
 
     def _check_channels(self, volume: Volume) -> None:
         wanted = len(self.card.channels)
@@ -207,7 +258,12 @@ class Segmenter:
             model, image = model.cropped(region.start, region.shape), region.of(image)
             plan = replace(plan, shape=region.shape)
         channels, network = self._windows.probe(plan, len(image))
-        memory = plan_memory(plan, channels, native.shape, network, self.options.memory_limit)
+        cells, ahead = cells_of(plan), self._ahead(plan, len(image))
+        limit = self.options.memory_limit
+        memory = plan_memory(cells, channels, native.shape, network, limit, ahead=ahead)
+        if limit is not None and memory.least > limit and ahead:
+            ahead = 0  # slower, and smaller
+            memory = plan_memory(cells, channels, native.shape, network, limit)
         if on_plan is not None:
             on_plan(memory)
         memory.require_room()
@@ -218,11 +274,17 @@ class Segmenter:
             for name, path in maps.items()
         ]
         routes = [labelling.route, (Homecoming(model, native, plan.order), kept)]
-        logits_of = watched(self._windows.of(plan, image), plan.count, progress, should_stop)
-        with Carries(memory.kept if memory.limit else None) as carries:
-            reduce_streaming(plan, logits_of, routes if kept else routes[:1],
+        coming = LookAhead(cells.windows, self._windows.of(plan, image), ahead)
+        with coming, Carries(memory.kept if memory.limit else None) as carries:
+            logits_of = watched(coming, plan.count, progress, should_stop)
+            reduce_streaming(cells, logits_of, routes if kept else routes[:1],
                              labelling.activation, carries)  # fmt: skip
         return labelling.finish(self.card.labels)
+
+    def _ahead(self, plan: WindowPlan, channels: int) -> int:
+        """Windows to compute while others are blended; torch on the CPU needs all of it itself."""
+        streams = self._windows.streams(plan, channels)
+        return streams if streams > 1 or self.bundle.device.type != "cpu" else 0
 
     def _has_labels(self, logits: Tensor) -> Tensor:
         """(L, ...) to (...): is there anything but background?"""
@@ -238,7 +300,7 @@ class Segmenter:
         """(C, i, j, k) to logits (L, i, j, k)."""
         inputs = image.as_tensor()[None].to(self.bundle.device)
         total = window_count(tuple(inputs.shape[2:]), self.bundle.inferer)
-        network = WatchedNetwork(self.bundle.network, total, progress, should_stop)
+        network = WatchedNetwork(self._network_with(0), total, progress, should_stop)
         with torch.autocast("cuda", enabled=self.bundle.device.type == "cuda"):
             logits: Tensor = self.bundle.inferer(inputs, network)
         return logits[0].float()

@@ -16,6 +16,7 @@ from torch import Tensor
 from unetr_app.errors import UnusableBundle
 from unetr_app.inference.blending import Block, LogitsOf, blend
 from unetr_app.inference.carries import Carries
+from unetr_app.inference.cells import Cells
 from unetr_app.inference.flips import FlipInferer
 from unetr_app.inference.homecoming import Homecoming
 from unetr_app.inference.options import InferenceOptions
@@ -59,7 +60,7 @@ def plan_windows(
 
 
 def reduce_streaming(
-    plan: WindowPlan, logits_of: LogitsOf, routes: Sequence[Route],
+    cells: Cells, logits_of: LogitsOf, routes: Sequence[Route],
     activation: Activation | None = None, carries: Carries | None = None,
 ) -> None:  # fmt: skip
     """Bring blended logits home, block by block, and hand them to reductions.
@@ -69,8 +70,8 @@ def reduce_streaming(
     equal within rounding.
 
     Args:
-        plan: Where windows lie on the model grid.
-        logits_of: Gives the logits of each window.
+        cells: Where windows lie on the model grid.
+        logits_of: Gives the logits of each window, in the order of ``cells.windows``.
         routes: Ways home, each with what is kept at its end.
         activation: Applied to blended logits (L, ...) before they go home.
         carries: Where sums wait for windows to come.
@@ -78,7 +79,7 @@ def reduce_streaming(
     Raises:
         UnusableBundle: If a logit is not finite.
     """
-    for block in blend(plan, logits_of, carries):
+    for block in blend(cells, logits_of, carries):
         if not bool(torch.isfinite(block.logits.sum())):
             raise UnusableBundle(
                 "the network gave values that are not finite",

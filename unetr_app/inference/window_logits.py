@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -61,20 +62,33 @@ class WindowLogits:
         return logits_of
 
     def probe(self, plan: WindowPlan, channels: int) -> tuple[int, int]:
-        """Channels of the logits, and bytes by which the process grows for one window.
+        """Channels of the logits, and bytes by which the process grows while windows are computed.
 
-        Runs the network once for each shape of window, on padding.
+        Runs the network on padding, once for each shape of window, on as many as `streams` says.
         """
         shape = (1, channels, *plan.roi_size)
         if shape not in self._probed:
             window = torch.full(shape, plan.cval)
-            logits: list[Tensor] = []
             value = (float(plan.cval),) * channels
+            logits: list[Tensor] = []
             for n in range(1 + max(member.network for member in plan.members)):
                 self._opened(shape, n)  # which may take more than running it
-            grown = measured_growth(lambda: logits.append(self._run_once(window, value, 0)))
+            streams = self.streams(plan, channels)
+
+            def run() -> None:
+                with torch.inference_mode():  # which holds for one thread
+                    logits.append(self._run(window, 0))
+
+            grown = measured_growth(lambda: _at_a_time(run, streams))
+            self._known[0] = (shape, value, logits[0])
             self._probed[shape] = len(logits[0]), grown
         return self._probed[shape]
+
+    def streams(self, plan: WindowPlan, channels: int) -> int:
+        """Windows of a plan that all its networks run at a time."""
+        shape = (1, channels, *plan.roi_size)
+        opened = (self._opened(shape, member.network) for member in plan.members)
+        return min(getattr(network, "streams", 1) for network in opened)
 
     def _run_once(self, window: Tensor, value: tuple[float, ...], network: int) -> Tensor:
         """The logits of a constant window, kept for the next of its value."""
@@ -99,6 +113,15 @@ class WindowLogits:
         if (shape, network) not in self._networks:
             self._networks[shape, network] = self._network_for(shape, network)
         return self._networks[shape, network]
+
+
+def _at_a_time(work: Callable[[], object], times: int) -> None:
+    if times == 1:
+        work()
+        return
+    with ThreadPoolExecutor(times) as pool:
+        for done in [pool.submit(work) for _ in range(times)]:
+            done.result()
 
 
 def _constant(window: Tensor) -> tuple[float, ...] | None:

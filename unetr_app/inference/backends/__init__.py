@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -59,4 +61,4 @@ def open_backend(
     if name in LIBRARIES:
         versions[LIBRARIES[name]] = LIBRARIES[name].require()
     backend = Opening(network, window, weights_hash, versions).open(name)
-    return Backend(backend.name, backend.run, (*missing, *backend.notes))
+    return replace(backend, notes=(*missing, *backend.notes))

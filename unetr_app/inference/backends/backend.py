@@ -19,24 +19,27 @@ if TYPE_CHECKING:
     from unetr_app.inference.backends.conversion import Conversion
 
 WindowShape = tuple[int, ...]
+STREAMS = 2  # windows that a library computes at a time, where there are threads for them
 _LONGEST = 300  # letters of what a library said
 Runner = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Backend:
-    """Runs a network on one window after another; by one thread at a time.
+    """Runs a network on windows.
 
     Args:
         name: ``"torch"``, or a name in `unetr_app.inference.backends.LIBRARIES`.
         run: Window (N, C, d, h, w) to logits (N, L, d, h, w) float32; on the CPU but for torch,
             which leaves them on its device.
         notes: What there is to say of the choice: which others were left out, and why.
+        streams: Windows that it runs at a time, each asked for by a thread of its own.
     """
 
     name: str
     run: Runner
     notes: tuple[str, ...] = ()
+    streams: int = 1
 
     def __call__(self, window: Tensor) -> Tensor:
         """(N, C, d, h, w) to logits (N, L, d, h, w) float32."""
@@ -51,7 +54,8 @@ class Library:
         name: Of the backend, and of what Python imports.
         extra: The extra of this package that installs it.
         convert: Writes all that ``load`` needs into an empty folder.
-        load: From such a folder and a number of threads to what runs one window.
+        load: From such a folder and a number of threads to what runs a window; `streams_of` that
+            number ask it at a time. Two windows on a thread each are faster than one on two.
     """
 
     name: str
@@ -72,6 +76,11 @@ class Library:
             return str(import_module(self.name).__version__)
         except (ImportError, OSError, AttributeError) as error:  # its own libraries may be missing
             raise InvalidRequest(f"{self.name} does not load ({error})", cure=cure) from error
+
+
+def streams_of(threads: int) -> int:
+    """Windows that a library computes at a time with a number of threads."""
+    return min(STREAMS, threads)
 
 
 def require_logits(logits: object) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unetr_app.inference.backends.backend import Library, Runner
+from unetr_app.inference.backends.backend import Library, Runner, streams_of
 from unetr_app.inference.backends.conversion import Conversion
 
 _FILE = "network.onnx"
@@ -29,12 +29,12 @@ def run_onnx(path: Path, threads: int) -> Runner:
 
     Args:
         path: The file; not needed afterwards.
-        threads: Of the computation.
+        threads: Of all windows that are computed at a time.
     """
     import onnxruntime
 
     options: Any = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1 + threads - streams_of(threads)  # those who ask work too
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors; it warns of what its optimiser leaves out
     session: Any = onnxruntime.InferenceSession(

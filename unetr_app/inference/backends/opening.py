@@ -20,6 +20,7 @@ from unetr_app.inference.backends.backend import (
     WindowShape,
     explaining,
     one_by_one,
+    streams_of,
 )
 from unetr_app.inference.backends.cache import Cache, cache_folder
 from unetr_app.inference.backends.conversion import Conversion
@@ -87,7 +88,8 @@ class Opening:
         if name not in self._libraries:
             return None
         try:
-            return Backend(str(name), self._load(str(name), None), said)
+            run = self._load(str(name), None)
+            return Backend(str(name), run, said, streams_of(self._threads))
         except UnusableBundle:
             return None
 
@@ -99,7 +101,7 @@ class Opening:
             if name in (AUTO, TORCH):
                 self._enter_all(trial, conversion)
             else:
-                trial.enter(name, self._load(name, conversion))
+                trial.enter(name, self._load(name, conversion), streams_of(self._threads))
         best = trial.best
         assert best is not None  # torch, or the one that is wanted
         lay_out(self._network, channels_last=best.channels_last)
@@ -107,14 +109,15 @@ class Opening:
             "backend": best.name, "channels_last": best.channels_last, "notes": trial.notes,
         }  # fmt: skip
         self._cache.remember(key, record)
-        return Backend(best.name, best.run, tuple(trial.notes))
+        return Backend(best.name, best.run, tuple(trial.notes), best.streams)
 
     def _enter_all(self, trial: Trial, conversion: Conversion) -> None:
         """Torch, the libraries there are, and torch in its other layout."""
         trial.enter_torch()
         for library in self._libraries:
             try:
-                trial.enter(library, self._load(library, conversion))
+                run = self._load(library, conversion)
+                trial.enter(library, run, streams_of(self._threads))
             except UnusableBundle as error:
                 trial.notes.append(f"{library} is left out: {error.what}")
         trial.enter_torch(channels_last=True)

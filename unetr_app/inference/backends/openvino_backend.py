@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unetr_app.inference.backends.backend import Library, Runner
+from unetr_app.inference.backends.backend import Library, Runner, streams_of
 from unetr_app.inference.backends.conversion import Conversion
+from unetr_app.inference.backends.mapped_file import give_back
 
 _FILE = "network.xml"
 
@@ -29,25 +31,32 @@ def run_openvino(path: Path, threads: int) -> Runner:
 
     Args:
         path: The ``.xml`` file; the ``.bin`` file lies beside it.
-        threads: Of the computation. They are not bound to cores, because processes side by side
-            would be bound to the same ones.
+        threads: Of all windows that are computed at a time. They are not bound to cores, because
+            processes side by side would be bound to the same ones.
     """
     import openvino
 
     options = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "NUM_STREAMS": streams_of(threads),
         "ENABLE_CPU_PINNING": False,
     }
     core: Any = openvino.Core()
-    request: Any = core.compile_model(core.read_model(str(path)), "CPU", options)
-    request = request.create_infer_request()
+    compiled: Any = core.compile_model(core.read_model(str(path)), "CPU", options)
+    free: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(streams_of(threads)):
+        free.put(compiled.create_infer_request())
+    give_back(path.with_suffix(".bin"))
 
     def run(window: Tensor) -> Tensor:
-        request.infer({0: window.numpy()}, share_inputs=True)
-        return torch.from_numpy(request.get_output_tensor(0).data.copy())
+        request = free.get()
+        try:
+            request.infer({0: window.numpy()}, share_inputs=True)
+            return torch.from_numpy(request.get_output_tensor(0).data.copy())
+        finally:
+            free.put(request)
 
     return run
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +17,7 @@ from unetr_app.inference.backends.parity import compare, sample_windows
 from unetr_app.inference.backends.torch_backend import has_layouts, lay_out, torch_runner
 
 TORCH = "torch"
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,14 @@ class Entrant:
         seconds: Of one window.
         run: Runs a window.
         channels_last: For torch, the layout of the weights that it needs.
+        streams: Windows that it runs at a time.
     """
 
     name: str
     seconds: float
     run: Runner
     channels_last: bool = False
+    streams: int = 1
 
     @property
     def words(self) -> str:
@@ -68,14 +74,19 @@ class Trial:
             lay_out(self.network, channels_last=False)
             self._enter(Entrant(TORCH, seconds, self._torch, channels_last=True))
 
-    def enter(self, name: str, run: Runner) -> None:
+    def enter(self, name: str, run: Runner, streams: int = 1) -> None:
         """Try a library.
+
+        Args:
+            name: Of the library.
+            run: Runs a window.
+            streams: Windows that it runs at a time.
 
         Raises:
             UnusableBundle: If it fails, or differs from torch.
         """
         with explaining(f"{name} cannot run the network"):
-            logits, seconds = _timed(run, self.samples)
+            logits, seconds = _timed(run, self.samples, streams)
         for found, wanted in zip(logits, self._logits, strict=True):
             parity = compare(found, wanted)
             if not parity.holds:
@@ -83,7 +94,7 @@ class Trial:
                     f"{name} does not give the logits that torch gives: {parity}",
                     cure="Use --backend auto or torch.",
                 )
-        self._enter(Entrant(name, seconds, run))
+        self._enter(Entrant(name, seconds, run, streams=streams))
 
     def _enter(self, entrant: Entrant) -> None:
         """The slower of two is let go, and its memory with it."""
@@ -98,13 +109,24 @@ class Trial:
             )
 
 
-def _timed(run: Runner, windows: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], float]:
-    """Logits of all windows, and the seconds of the fastest, after a warm-up."""
-    run(windows[0])
-    logits: list[Tensor] = []
-    seconds: list[float] = []
-    for window in windows:
-        begun = time.perf_counter()
-        logits.append(run(window))
-        seconds.append(time.perf_counter() - begun)
-    return tuple(logits), min(seconds)
+def _timed(
+    run: Runner, windows: tuple[Tensor, ...], streams: int = 1
+) -> tuple[tuple[Tensor, ...], float]:
+    """Logits of all windows, and the seconds that one takes at best, after a warm-up."""
+    if streams == 1:
+        run(windows[0])
+        done = [_clocked(lambda window=window: run(window)) for window in windows]
+        return tuple(logits for logits, _ in done), min(seconds for _, seconds in done)
+    with ThreadPoolExecutor(streams) as pool:
+
+        def run_all() -> tuple[Tensor, ...]:
+            return tuple(pool.map(run, windows))
+
+        run_all()
+        done = [_clocked(run_all) for _ in range(2)]
+    return done[0][0], min(seconds for _, seconds in done) / len(windows)
+
+
+def _clocked(work: Callable[[], _Done]) -> tuple[_Done, float]:
+    begun = time.perf_counter()
+    return work(), time.perf_counter() - begun
