@@ -5,7 +5,7 @@
 #   make test         set up and run the tests;  PYTEST="-k phantom" passes words to pytest
 #   make demo         segment both hippocampi of a head MRI that a Python package carries
 #   make docs         the documentation, in build/docs
-#   make bench        run the benchmarks
+#   make bench        seconds and memory of whole cases, ours and peers' (more than an hour)
 #   make wheel        the distribution, in dist
 #   make constraints  renew constraints.txt from .venv
 #
@@ -73,9 +73,7 @@ docs: setup
 	$(BIN)/pdoc --docformat google --output-directory build/docs/api $(API)
 
 bench: setup
-	@if ls benchmarks/*.py >/dev/null 2>&1; then \
-		for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done; \
-	else echo "There are no benchmarks in benchmarks/ yet."; fi
+	$(BIN)/python benchmarks/inference.py
 
 wheel: setup
 	$(BIN)/python -m build --outdir dist

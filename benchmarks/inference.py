@@ -2,10 +2,12 @@
 
 Every run is a process of its own; its peak is the largest resident size that the system saw. A peer
 that cannot is run under a limit of its address space and recorded as out of memory. Networks have
-random weights: what is measured does not depend on them. Results are kept, and runs that are done
+random weights: what is measured does not depend on them. Results are kept, and tasks that are done
 are not done again:
 
     python benchmarks/inference.py --only case256 folder
+
+nnU-Net's rows need nnunetv2, in this Python or, with --nnunet, in another that has MONAI too.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("UNETR_SHARED", REPOSITORY.parent / "shared"))
 HIPPOCAMPUS = REPOSITORY / "bundles" / "hippocampus_mr_unetr_segmentation"
 CROPS = SHARED / "data" / "Task04_Hippocampus" / "imagesTr"
+PEERS = Path(__file__).with_name("peers.py")
 GIB = 2**30
+Shape = tuple[int, int, int]
 
 UNETR = {
     "_target_": "UNETR", "in_channels": 1, "out_channels": 14, "img_size": [96, 96, 96],
@@ -136,7 +140,7 @@ def _inference(network: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def volume(folder: Path, shape: tuple[int, int, int]) -> Path:
+def volume(folder: Path, shape: Shape, spacing: tuple[float, float, float]) -> Path:
     """A folder with one CT: an ellipsoid of noise in air that fills 0.8 of each axis."""
     path = folder / "ct.nii.gz"
     if not path.is_file():
@@ -145,7 +149,7 @@ def volume(folder: Path, shape: tuple[int, int, int]) -> Path:
         body = sum(axis**2 for axis in axes) < 0.8**2
         noise = np.random.default_rng(0).normal(40, 60, shape).astype(np.int16)
         data = np.where(body, noise, np.int16(-1000))
-        nibabel.save(nibabel.Nifti1Image(data, np.diag([1.5, 1.5, 1.5, 1])), path)
+        nibabel.save(nibabel.Nifti1Image(data, np.diag([*spacing, 1])), path)
     return folder
 
 
@@ -155,7 +159,7 @@ def measure(
 ) -> Row:  # fmt: skip
     """Run a command, perhaps several times in turn, and see what it takes."""
     log = given.output / f"{task}_{re.sub('[^a-z]+', '-', who.lower())}.log"
-    environment = os.environ | {"OMP_NUM_THREADS": str(given.threads)}
+    environment = environment_of(given)
 
     def limit() -> None:
         if limit_gib:
@@ -175,11 +179,18 @@ def measure(
                 of = f" at {limit_gib:g} GiB" if limit_gib else ""
                 note = f"out of memory{of}" if short else f"ended with {process.returncode}"
                 break
-    return Row(task, who, round(time.monotonic() - start, 1), round(peak / GIB, 2), note)
+    return Row(task, who, round(time.monotonic() - start, 2), round(peak / GIB, 2), note)
+
+
+def environment_of(given: argparse.Namespace) -> dict[str, str]:
+    """Of every run: its threads, and a cache of its own for converted networks."""
+    cache = str(given.output / "cache")
+    return os.environ | {"OMP_NUM_THREADS": str(given.threads), "UNETR_CACHE": cache}
 
 
 def ours(folder: Path, images: Path, out: Path, *more: str) -> list[str]:
-    """Our command over a folder of images."""
+    """Our command over a folder of images; a run that was done before is forgotten."""
+    out = out / "-".join(["ours", *more])
     shutil.rmtree(out, ignore_errors=True)
     return [
         str(Path(sys.executable).with_name("unetr")), "segment", str(images), "-o", str(out),
@@ -189,7 +200,6 @@ def ours(folder: Path, images: Path, out: Path, *more: str) -> list[str]:
 
 def stock(folder: Path, images: Path, out: Path) -> list[str]:
     """MONAI's own command over the same."""
-    shutil.rmtree(out, ignore_errors=True)
     file = next((folder / "configs").glob("inference.[jy]*"))
     return [
         sys.executable, "-m", "monai.bundle", "run", "--config_file", str(file), "--bundle_root",
@@ -197,27 +207,90 @@ def stock(folder: Path, images: Path, out: Path) -> list[str]:
     ]  # fmt: skip
 
 
+def peer(
+    who: str, folder: Path, images: Path, out: Path, python: str = sys.executable
+) -> list[str]:
+    """A case by one of `peers.py`."""
+    return [python, str(PEERS), who, str(folder), str(images / "ct.nii.gz"), str(out)]
+
+
 def whole_case(
-    name: str, shape: tuple[int, int, int], network: dict[str, Any], limit_gib: float | None
-) -> Callable[[argparse.Namespace], list[Row]]:
-    """One volume, ours in several ways and MONAI's stock run."""
+    name: str, shape: Shape, network: dict[str, Any], *, spacing: tuple[float, float, float],
+    limit_gib: float | None = None, nnunet: bool = False, in_python: bool = False,
+) -> Callable[[argparse.Namespace], list[Row]]:  # fmt: skip
+    """One volume, ours in several ways and peers.
+
+    Args:
+        name: Of the task.
+        shape: Of the volume.
+        network: Of the bundle.
+        spacing: Of the volume in mm; the network's is 1.5.
+        limit_gib: Of the peers' address space.
+        nnunet: By nnU-Net's predictor, too.
+        in_python: By MONAI in a script, too.
+    """
 
     def run(given: argparse.Namespace) -> list[Row]:
         folder = bundle(given.output / f"bundle_{network['out_channels']}", network)
-        images = volume(given.output / f"volume_{name}", shape)
+        images = volume(given.output / f"volume_{name}", shape, spacing)
         out = given.output / f"out_{name}"
-        return [
-            measure(name, "unetr segment, best backend",
-                    ours(folder, images, out, "--backend", "auto"), given),
-            measure(name, "unetr segment, torch",
-                    ours(folder, images, out, "--backend", "torch"), given),
-            measure(name, "unetr segment, torch, every window",
-                    ours(folder, images, out, "--backend", "torch", "--no-skip"), given),
-            measure(name, "monai.bundle run", stock(folder, images, out), given,
-                    limit_gib=limit_gib),
-        ]  # fmt: skip
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(given.output / "cache", ignore_errors=True)
+        first = ours(folder, images, out / "first")
+        ways: list[tuple[str, list[str], float | None]] = [
+            ("unetr segment, the first time", first, None),
+            ("unetr segment, best backend", ours(folder, images, out), None),
+            ("unetr segment, torch", ours(folder, images, out, "--backend", "torch"), None),
+            ("monai.bundle run", stock(folder, images, out), limit_gib),
+        ]
+        if in_python:
+            ways.append(("MONAI in a script", peer("monai", folder, images, out), limit_gib))
+        if nnunet and has_nnunet(given.nnunet):
+            command = peer("nnunet", folder, images, out, given.nnunet)
+            ways.append(("nnU-Net's predictor", command, limit_gib))
+        return [measure(name, who, way, given, limit_gib=limit) for who, way, limit in ways]
 
     return run
+
+
+def has_nnunet(python: str) -> bool:
+    """Is nnunetv2 there? Else say so."""
+    probe = "import nnunetv2.inference.predict_from_raw_data"
+    found = subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode == 0
+    if not found:
+        print("nnU-Net's row is left out: nnunetv2 is not installed (see --nnunet)")
+    return found
+
+
+def stages(given: argparse.Namespace) -> list[Row]:
+    """Where the time and the memory of the case of 256^3 go."""
+    folder = bundle(given.output / "bundle_14", UNETR)
+    images = volume(given.output / f"volume_{CASE}", (256, 256, 256), (1.5, 1.5, 1.5))
+    command = peer("stages", folder, images, given.output / "out_stages")
+    return parts("stages of " + CASE, command, given)
+
+
+def window(given: argparse.Namespace) -> list[Row]:
+    """One window of 96^3, by torch and by each backend."""
+    folder = bundle(given.output / "bundle_14", UNETR)
+    command = peer("window", folder, given.output, given.output / "out_window")
+    return parts("one window of 96^3", command, given)
+
+
+def parts(task: str, command: list[str], given: argparse.Namespace) -> list[Row]:
+    """What one process says of its parts."""
+    environment = environment_of(given)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("STAGES "))
+    found: list[tuple[str, float, float]] = json.loads(line.removeprefix("STAGES "))
+    return [Row(task, who, round(seconds, 2), peak) for who, seconds, peak in found]
+
+
+def help_page(given: argparse.Namespace) -> list[Row]:
+    """The command's help, the fastest of five."""
+    unetr = str(Path(sys.executable).with_name("unetr"))
+    rows = [measure("unetr --help", "unetr", [unetr, "--help"], given) for _ in range(5)]
+    return [min(rows, key=lambda row: row.seconds)]
 
 
 def crops(given: argparse.Namespace) -> list[Row]:
@@ -235,19 +308,31 @@ def crops(given: argparse.Namespace) -> list[Row]:
     one.mkdir(exist_ok=True)
     shutil.copyfile(found[0], one / found[0].name)
     return [
-        measure("20 crops", "unetr segment, best backend",
-                ours(HIPPOCAMPUS, images, out, "--backend", "auto"), given),
-        measure("20 crops", "unetr segment, torch", ours(HIPPOCAMPUS, images, out), given),
+        measure("20 crops", "unetr segment, best backend", ours(HIPPOCAMPUS, images, out), given),
+        measure("20 crops", "unetr segment, torch",
+                ours(HIPPOCAMPUS, images, out, "--backend", "torch"), given),
         measure("20 crops", "monai.bundle run, once a case", stock(HIPPOCAMPUS, one, out), given,
                 times=20, cwd=HIPPOCAMPUS),
     ]  # fmt: skip
 
 
+CASE = "256x256x256, 14 classes"
+EVEN = (1.5, 1.5, 1.5)
 TASKS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
+    "help": help_page,
+    "window": window,
     "folder": crops,
-    "case256": whole_case("256x256x256, 14 classes", (256, 256, 256), UNETR, None),
-    "case300": whole_case("512x512x300, 14 classes", (512, 512, 300), UNETR, 20),
-    "case105": whole_case("512x512x400, 105 classes", (512, 512, 400), SMALL, 20),
+    "case256": whole_case(CASE, (256, 256, 256), UNETR, spacing=EVEN, nnunet=True, in_python=True),
+    "resampled": whole_case(
+        "256x256x256 resampled, 14 classes", (256, 256, 256), UNETR, spacing=(1.2, 1.2, 1.8)
+    ),
+    "stages": stages,
+    "case300": whole_case(
+        "512x512x300, 14 classes", (512, 512, 300), UNETR, spacing=EVEN, limit_gib=22
+    ),
+    "case105": whole_case(
+        "512x512x400, 105 classes", (512, 512, 400), SMALL, spacing=EVEN, limit_gib=22
+    ),
 }
 
 
@@ -259,6 +344,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--output", type=Path, default=REPOSITORY / "runs" / "inference")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--nnunet", metavar="PYTHON", default=sys.executable)
     given = parser.parse_args()
     given.output = given.output.resolve()
     given.output.mkdir(parents=True, exist_ok=True)

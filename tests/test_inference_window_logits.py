@@ -53,12 +53,11 @@ def test_what_is_kept_is_not_changed_by_the_caller() -> None:
     assert torch.equal(logits_of(Member(), (0, 0, 8)), before)
 
 
-def test_the_probe_tells_channels_and_serves_the_first_window_of_padding() -> None:
+def test_the_probe_tells_channels_and_runs_the_network_once() -> None:
     network = Counted()
     windows = WindowLogits(lambda *_: network, CPU)
     assert windows.probe(PLAN, 1)[0] == 2
     windows.probe(PLAN, 1)
-    windows.of(PLAN, torch.zeros(1, 8, 8, 32))(Member(), (0, 0, 0))
     assert network.calls == 1
 
 

@@ -43,15 +43,16 @@ class Labelling:
         self._result_key = result_key
         self.exclusive = restoration.kind == "exclusive"
         grid = model if restoration.discrete_first else native
+        self._home = Homecoming(model, grid, order)
         self._kept = LabelMap(grid.shape) if self.exclusive else Masks(grid.shape, self._threshold)
-        self.route: Route = (Homecoming(model, grid, order), (self._kept,))
+        self.route: Route = (self._home, (self._kept,))
 
     @property
     def activation(self) -> Callable[[Tensor], Tensor] | None:
         """What is applied to logits before they go home; None for nothing."""
         kind = self._how.activation
-        if kind == "none" or self._how.discrete_first:  # neither moves the largest, or a threshold
-            return None
+        if kind == "none" or self._how.discrete_first or self._home.is_exact:
+            return None  # where nothing is interpolated it changes no label
         return lambda logits: probabilities(logits, exclusive=kind == "softmax")
 
     @property

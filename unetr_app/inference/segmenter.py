@@ -26,6 +26,7 @@ from unetr_app.errors import (
     UnusableWeights,
 )
 from unetr_app.geometry import Geometry
+from unetr_app.inference.allocator import return_freed_memory
 from unetr_app.inference.backends import Backend, open_backend
 from unetr_app.inference.backends.trial import TORCH
 from unetr_app.inference.carries import Carries
@@ -73,6 +74,7 @@ class Segmenter:
     """
 
     def __init__(self, bundle: Bundle, options: InferenceOptions | None = None):
+        return_freed_memory()
         self.bundle = bundle
         self.options = options or InferenceOptions()
         self.backend_notes: tuple[str, ...] = ()

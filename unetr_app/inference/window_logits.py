@@ -69,7 +69,6 @@ class WindowLogits:
         shape = (1, channels, *plan.roi_size)
         if shape not in self._probed:
             window = torch.full(shape, plan.cval)
-            value = (float(plan.cval),) * channels
             logits: list[Tensor] = []
             for n in range(1 + max(member.network for member in plan.members)):
                 self._opened(shape, n)  # which may take more than running it
@@ -80,7 +79,6 @@ class WindowLogits:
                     logits.append(self._run(window, 0))
 
             grown = measured_growth(lambda: _at_a_time(run, streams))
-            self._known[0] = (shape, value, logits[0])
             self._probed[shape] = len(logits[0]), grown
         return self._probed[shape]
 

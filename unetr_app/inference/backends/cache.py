@@ -76,6 +76,10 @@ class Cache:
             with suppress(UnwritableOutput):
                 write_json(self._folder / f"{key}.json", record)
 
+    def holds(self, key: str) -> bool:
+        """Is there an entry?"""
+        return self._folder is not None and (self._folder / key / _WHOLE).is_file()
+
     @contextmanager
     def entry(self, key: str, fill: Callable[[Path], None]) -> Generator[Path]:
         """A folder that ``fill`` has filled, now or in an earlier process.

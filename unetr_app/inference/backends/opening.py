@@ -54,6 +54,7 @@ class Opening:
         self._versions = {library.name: found for library, found in libraries.items()}
         self._torch = torch_runner(network, torch.device("cpu"))
         self._threads = torch.get_num_threads()
+        self._only_here: dict[str, Runner] = {}
         self._cache = Cache(cache_folder() if weights_hash else None)
         self._facts = {
             "weights": weights_hash, "network": network_fingerprint(network), "window": window,
@@ -101,26 +102,29 @@ class Opening:
             if name in (AUTO, TORCH):
                 self._enter_all(trial, conversion)
             else:
-                trial.enter(name, self._load(name, conversion), streams_of(self._threads))
-        best = trial.best
-        assert best is not None  # torch, or the one that is wanted
+                self._enter(name, trial, conversion)
+            best = trial.best
+            assert best is not None  # torch, or the one that is wanted
+            run = self._torch if best.name == TORCH else self._load(best.name, conversion)
         lay_out(self._network, channels_last=best.channels_last)
         record = {
             "backend": best.name, "channels_last": best.channels_last, "notes": trial.notes,
         }  # fmt: skip
         self._cache.remember(key, record)
-        return Backend(best.name, best.run, tuple(trial.notes), best.streams)
+        return Backend(best.name, run, tuple(trial.notes), best.streams)
 
     def _enter_all(self, trial: Trial, conversion: Conversion) -> None:
         """Torch, the libraries there are, and torch in its other layout."""
         trial.enter_torch()
         for library in self._libraries:
             try:
-                run = self._load(library, conversion)
-                trial.enter(library, run, streams_of(self._threads))
+                self._enter(library, trial, conversion)
             except UnusableBundle as error:
                 trial.notes.append(f"{library} is left out: {error.what}")
         trial.enter_torch(channels_last=True)
+
+    def _enter(self, name: str, trial: Trial, conversion: Conversion) -> None:
+        trial.enter(name, self._load(name, conversion), streams_of(self._threads))
 
     def _load(self, name: str, conversion: Conversion | None) -> Runner:
         """A library's runner, from the cache where it is there.
@@ -137,8 +141,13 @@ class Opening:
             _log.info("converting the network for %s, once", name)
             library.convert(conversion, folder)
 
+        if (found := self._only_here.get(name)) is not None:
+            return found
         with explaining(f"{name} cannot load the network"), self._cache.entry(key, fill) as folder:
-            return one_by_one(library.load(folder, self._threads), self._window)
+            run = one_by_one(library.load(folder, self._threads), self._window)
+        if not self._cache.holds(key):  # to convert it again takes longer than to keep it
+            self._only_here[name] = run
+        return run
 
 
 def open_beside_cpu(name: str, network: nn.Module, device: torch.device) -> Backend:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unetr_app.inference.backends.backend import WindowShape
 
-LARGEST_DIFFERENCE = 1e-3  # of the largest logit
+LARGEST_DIFFERENCE = 5e-3  # of the largest logit; OpenVINO's on one thread was seen at 1.7e-3
 LEAST_AGREEMENT = 0.9995  # of the voxels; random weights leave many all but equal
 _TIE = 1e-4  # of the largest logit: where the best two are closer, rounding decides
 

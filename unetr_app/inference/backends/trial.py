@@ -27,14 +27,12 @@ class Entrant:
     Args:
         name: Of the backend.
         seconds: Of one window.
-        run: Runs a window.
         channels_last: For torch, the layout of the weights that it needs.
         streams: Windows that it runs at a time.
     """
 
     name: str
     seconds: float
-    run: Runner
     channels_last: bool = False
     streams: int = 1
 
@@ -46,7 +44,9 @@ class Entrant:
 
 @dataclass
 class Trial:
-    """Keeps the fastest of those that were tried, and why it is not one of the others.
+    """Knows the fastest of those that were tried, and why it is not one of the others.
+
+    It holds none of the libraries' networks: they would fill the memory side by side.
 
     Args:
         network: In evaluation mode, on the CPU; its weights get the layout that is tried.
@@ -67,12 +67,12 @@ class Trial:
     def enter_torch(self, *, channels_last: bool = False) -> None:
         """Try torch itself; channels last only where the network has that layout."""
         if not channels_last:
-            self._enter(Entrant(TORCH, self._seconds, self._torch))
+            self._enter(Entrant(TORCH, self._seconds))
         elif has_layouts(self.network):
             lay_out(self.network, channels_last=True)
             _, seconds = _timed(self._torch, self.samples)
             lay_out(self.network, channels_last=False)
-            self._enter(Entrant(TORCH, seconds, self._torch, channels_last=True))
+            self._enter(Entrant(TORCH, seconds, channels_last=True))
 
     def enter(self, name: str, run: Runner, streams: int = 1) -> None:
         """Try a library.
@@ -94,10 +94,10 @@ class Trial:
                     f"{name} does not give the logits that torch gives: {parity}",
                     cure="Use --backend auto or torch.",
                 )
-        self._enter(Entrant(name, seconds, run, streams=streams))
+        self._enter(Entrant(name, seconds, streams=streams))
 
     def _enter(self, entrant: Entrant) -> None:
-        """The slower of two is let go, and its memory with it."""
+        """The slower of two is noted."""
         fast, slow = entrant, self.best
         if slow is not None and slow.seconds <= fast.seconds:
             fast, slow = slow, fast
