@@ -6,8 +6,9 @@ import json
 import os
 import shutil
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,9 @@ from unetr_app.batch.runner import run_batch
 from unetr_app.batch.segmenting import OnDemand
 from unetr_app.cases import find_cases
 from unetr_app.errors import DeviceMemory, UnusableWeights, UnwritableOutput
+from unetr_app.inference.prepared import Prepared
 from unetr_app.io import read_geometry, read_label_map
+from unetr_app.volume import Segmentation, Volume
 
 PLAIN = BatchOptions(preview=False)
 
@@ -82,6 +85,40 @@ def test_each_case_gets_its_label_map_measurements_and_rows(
         assert int(line["voxels"]) == expected
         assert float(line["millilitres"]) == pytest.approx(expected * 1.0 * 1.5 * 2.5 / 1000)
     assert sorted(p.name for p in out.iterdir()) == [*ids, "manifest.jsonl", "summary.csv"]
+
+
+@dataclass
+class _Ahead(FakeSegmenter):
+    """Segments a case only when the next one is prepared, or says that it never was."""
+
+    prepared: list[str] = field(default_factory=list)
+    in_vain: list[str] = field(default_factory=list)
+
+    def prepare(self, volume: Volume) -> Volume:
+        self.prepared.append(Path(volume.source).name)
+        if self.prepared[-1] in self.in_vain:
+            raise MemoryError("not enough memory")
+        return volume
+
+    def segment(self, volume: Volume | Prepared, **more: Any) -> Segmentation:
+        assert isinstance(volume, Volume)
+        number = int(Path(volume.source).name[5:7])
+        waited = time.monotonic()
+        while number < 3 and f"case_{number + 1:02d}.nii.gz" not in self.prepared:
+            assert time.monotonic() - waited < 20, "the next case was not prepared"
+            time.sleep(0.01)
+        return super().segment(volume, **more)
+
+
+@pytest.mark.parametrize("in_vain", [[], ["case_02.nii.gz"]])
+def test_the_next_case_is_prepared_while_this_one_is_segmented(
+    tmp_path: Path, inputs: Path, in_vain: list[str]
+):
+    segmenter = _Ahead(FakeCard(write_bundle(tmp_path / "bundle")), in_vain=in_vain)
+    options = replace(PLAIN, jobs=1)
+    result = run_batch(find_cases(inputs), segmenter, out=tmp_path / "out", options=options)
+    assert len(result.done) == 4
+    assert len(segmenter.prepared) == 4
 
 
 def test_the_number_of_jobs_changes_no_byte(tmp_path: Path, inputs: Path, segmenter: FakeSegmenter):

@@ -30,6 +30,7 @@ from tests.bundle_zoo import (
 )
 from unetr_app.bundle import open_bundle, read_card
 from unetr_app.errors import UnusableBundle, UnusableWeights
+from unetr_app.inference import InferenceOptions, Segmenter
 
 ORGANS = ["background", "liver", "tumour"]
 SPLEEN = ["background", "spleen"]
@@ -330,3 +331,19 @@ def test_metadata_without_channels_say_so(tmp_path: Path):
     path = write_zoo_bundle(tmp_path / "a", config(UNET, *STANDARD), facts)
     with pytest.raises(UnusableBundle, match=r"no output channels.*Fill channel_def"):
         read_card(path)
+
+
+def test_weights_that_are_named_serve_a_bundle_without_its_own(tmp_path: Path) -> None:
+    folder = write_zoo_bundle(
+        tmp_path / "b", config(UNET, SOFTMAX, invert(), ARGMAX), metadata(["air", "liver"])
+    )
+    own = open_bundle(folder, device="cpu").network.state_dict()
+    moved = (folder / "models" / "model.pt").rename(tmp_path / "fold_0.pt")
+    with pytest.raises(UnusableWeights):
+        open_bundle(folder, device="cpu")
+    bundle = open_bundle(folder, device="cpu", weights=moved)
+    assert bundle.card.weights == moved
+    for name, tensor in bundle.network.state_dict().items():
+        assert torch.equal(tensor, own[name])
+    opened = Segmenter.open(folder, device="cpu", options=InferenceOptions(weights=(str(moved),)))
+    assert opened.card.weights == moved

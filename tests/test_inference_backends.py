@@ -15,7 +15,7 @@ from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 
 from tests.backend_fakes import WINDOW, Fake, Slow, fake_library, small_network
-from unetr_app.errors import InvalidRequest, UnusableBundle
+from unetr_app.errors import DeviceMemory, InvalidRequest, UnusableBundle
 from unetr_app.inference import backends
 from unetr_app.inference.backends import LIBRARIES, open_backend
 from unetr_app.inference.backends.backend import Library
@@ -183,3 +183,16 @@ def test_a_network_without_python_is_left_to_torch_in_a_sentence() -> None:
     for note in backend.notes:
         assert len(note) < 300
         assert "\n" not in note
+
+
+def test_where_there_is_no_room_to_convert_torch_runs_it_and_another_is_refused() -> None:
+    pytest.importorskip("openvino")
+    network = small_network()
+    backend = open_backend("auto", network, window=WINDOW, weights_hash="a", room=1000)
+    assert backend.name == "torch"
+    assert "torch alone: to convert the network once takes about" in backend.notes[-1]
+    with pytest.raises(DeviceMemory, match="to convert the network"):
+        open_backend("openvino", network, window=WINDOW, weights_hash="a", room=1000)
+    found = open_backend("openvino", network, window=WINDOW, weights_hash="a", room=2**34)
+    again = open_backend("openvino", network, window=WINDOW, weights_hash="a", room=1000)
+    assert (found.name, again.name) == ("openvino", "openvino")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unetr_app.bundle.card import BundleCard, read_card
@@ -87,7 +88,10 @@ class Bundle:
         return labels_from_channels(channels, overlapping=found.kind == "overlapping")
 
 
-def open_bundle(name_or_dir: PathLike, *, device: str = "auto", ask_trust: bool = False) -> Bundle:
+def open_bundle(
+    name_or_dir: PathLike, *, device: str = "auto", ask_trust: bool = False,
+    weights: PathLike | None = None,
+) -> Bundle:  # fmt: skip
     """Build network, preprocessing, inferer and postprocessing of a bundle, and load its weights.
 
     A config is a program: opening a bundle runs what its ``configs/inference`` names. Open your
@@ -98,6 +102,7 @@ def open_bundle(name_or_dir: PathLike, *, device: str = "auto", ask_trust: bool 
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
         ask_trust: Refuse a folder that `unetr_app.bundle.trust` does not know. Without, the caller
             vouches for it.
+        weights: A file of weights in place of the bundle's own, which then need not be there.
 
     Raises:
         InvalidRequest: If there is no such bundle or device, or it is not trusted.
@@ -110,9 +115,9 @@ def open_bundle(name_or_dir: PathLike, *, device: str = "auto", ask_trust: bool 
     chosen = find_device(device)
     with own_modules(card.path):
         config = BundleConfig(card, chosen)
-        network, weights = load_network(config, card, chosen)
-        if weights != card.weights:
-            card = replace(card, weights_file=weights)
+        network, used = load_network(config, card, chosen, weights and Path(weights))
+        if used != card.weights:
+            card = replace(card, weights_file=used)
         bundle = _assembled(config, card, network, chosen)
     return replace(bundle, card=replace(card, labels=bundle.label_table()))
 

@@ -20,18 +20,19 @@ _PARALLEL = "module."  # what torch's parallel wrappers put before every name
 
 
 def load_network(
-    config: BundleConfig, card: BundleCard, device: torch.device
+    config: BundleConfig, card: BundleCard, device: torch.device, chosen: Path | None = None
 ) -> tuple[torch.nn.Module, Path]:
     """The network on a device, in evaluation mode, and the file of its weights.
 
-    The weights are those that the config's `CheckpointLoader` loads, where they are there, else
-    those of the card. A TorchScript program needs no network in the config.
+    The weights are those that were chosen, else those that the config's `CheckpointLoader` loads,
+    where they are there, else those of the card. A TorchScript program needs no network in the
+    config.
 
     Raises:
         UnusableBundle: If the network does not build.
         UnusableWeights: If the weights are missing, damaged, or belong to another network.
     """
-    path = next(_named_weights(config, card), None) or card.require_weights()
+    path = chosen or next(_named_weights(config, card), None) or card.require_weights()
     network_id = _network_id(config)
     if path.suffix == _PROGRAM or (not network_id and path.with_suffix(_PROGRAM).is_file()):
         path = path.with_suffix(_PROGRAM)

@@ -186,7 +186,8 @@ def command(
         ),
         debug=debug,
     )
-    card.require_weights()
+    if not weights:
+        card.require_weights()
     if trust_it:
         trust(card.path)
     if not dry_run:

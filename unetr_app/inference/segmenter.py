@@ -35,7 +35,7 @@ from unetr_app.inference.homecoming import Homecoming
 from unetr_app.inference.labelling import Labelling, ready_for_logits
 from unetr_app.inference.lookahead import LookAhead
 from unetr_app.inference.memory import is_out_of_memory
-from unetr_app.inference.memory_plan import MemoryPlan, plan_memory
+from unetr_app.inference.memory_plan import MemoryPlan, held_bytes, plan_memory
 from unetr_app.inference.options import InferenceOptions, file_hash
 from unetr_app.inference.prepared import Prepared
 from unetr_app.inference.preprocess import preprocess
@@ -111,7 +111,9 @@ class Segmenter:
             InvalidRequest: If there is no such bundle or device, or it is not trusted.
             UnusableBundle: If it cannot be built, or its weights are missing or unfit.
         """
-        return cls(open_bundle(bundle, device=device, ask_trust=ask_trust), options)
+        chosen = next(iter(options.weights), None) if options else None
+        opened = open_bundle(bundle, device=device, ask_trust=ask_trust, weights=chosen)
+        return cls(opened, options)
 
     @property
     def card(self) -> BundleCard:
@@ -189,10 +191,11 @@ class Segmenter:
     def _opened_for(self, window: tuple[int, ...], number: int) -> Backend:
         """What runs windows of one shape (1, C, i, j, k) with one of the weights."""
         bundle, weights = self.bundle, self._hashes[number]
-        network = self._network_with(number)
+        network, limit = self._network_with(number), self.options.memory_limit
         backend = open_backend(
             self.options.backend, network, window=window, device=bundle.device,
             weights_hash=weights and f"{weights}{content_hash(bundle.card.path)}",
+            room=None if limit is None else limit - held_bytes(),
         )  # fmt: skip
         self._provenance["backend"] = backend.name
         self.backend_notes = backend.notes

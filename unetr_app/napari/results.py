@@ -158,8 +158,8 @@ def _outdated(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _changed(case: Case, input_hash: str) -> tuple[str, ...]:
-    from unetr_app.batch.fingerprint import content_hash
+    from unetr_app.batch.inputs import input_hash as hash_of
 
-    if not input_hash or content_hash(case.paths) == input_hash:
+    if not input_hash or hash_of(case) == input_hash:
         return ()
     return (f"{case.id}: the image was changed after it was segmented; segment it again",)

@@ -22,7 +22,7 @@ BACKENDS = (AUTO, TORCH, *LIBRARIES)  # what a user may name
 
 def open_backend(
     name: str, network: nn.Module, *, window: WindowShape, weights_hash: str = "",
-    device: torch.device | None = None,
+    device: torch.device | None = None, room: int | None = None,
 ) -> Backend:  # fmt: skip
     """A network behind one callable.
 
@@ -35,8 +35,11 @@ def open_backend(
         window: (1, C, d, h, w): the one shape that windows will have.
         weights_hash: Of its weights and configuration; where empty, nothing is kept.
         device: The CPU where absent.
+        room: Bytes that may be used beyond those in use; None for any number. Where it is too
+            little to convert the network, ``"auto"`` is torch.
 
     Raises:
+        DeviceMemory: If there is no room to convert the network for the one that is named.
         InvalidRequest: If there is no such backend, it is not installed or not for the device.
         UnusableBundle: If the one that is named cannot run the network or differs from torch.
 
@@ -60,5 +63,5 @@ def open_backend(
             missing.append(error.what)
     if name in LIBRARIES:
         versions[LIBRARIES[name]] = LIBRARIES[name].require()
-    backend = Opening(network, window, weights_hash, versions).open(name)
+    backend = Opening(network, window, weights_hash, versions).open(name, room)
     return replace(backend, notes=(*missing, *backend.notes))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from unetr_app.errors import InvalidRequest, UnusableBundle
+from unetr_app.errors import DeviceMemory, InvalidRequest, UnusableBundle
 from unetr_app.inference.backends.backend import (
     Backend,
     Library,
@@ -27,9 +27,11 @@ from unetr_app.inference.backends.conversion import Conversion
 from unetr_app.inference.backends.fingerprint import hash_of, network_fingerprint, processor
 from unetr_app.inference.backends.torch_backend import has_layouts, lay_out, torch_runner
 from unetr_app.inference.backends.trial import TORCH, Trial
+from unetr_app.inference.memory_plan import in_gib
 from unetr_app.version import __version__
 
 AUTO = "auto"
+_CONVERSION = 6  # times the weights: what converting and trying takes at most
 _log = logging.getLogger(__name__)
 
 
@@ -62,20 +64,37 @@ class Opening:
         }  # fmt: skip
 
     @torch.inference_mode()
-    def open(self, name: str) -> Backend:
+    def open(self, name: str, room: int | None = None) -> Backend:
         """The backend, as it was chosen last time, or chosen and remembered now.
 
         Args:
             name: ``"auto"``, ``"torch"``, or that of a library.
+            room: Bytes that may be used beyond those in use; None for any number.
 
         Raises:
+            DeviceMemory: If there is no room to convert the network for the one that is named.
             UnusableBundle: If the one that is named cannot run the network or differs from torch.
         """
         if name == TORCH and not has_layouts(self._network):
             return Backend(TORCH, self._torch)
         key = hash_of({**self._facts, "wanted": name, "libraries": self._versions,
                        "processor": processor(), "threads": self._threads})  # fmt: skip
-        return self._open_again(self._cache.recall(key) or {}) or self._choose(name, key)
+        if found := self._open_again(self._cache.recall(key) or {}):
+            return found
+        needed = _CONVERSION * sum(p.numel() * p.element_size() for p in self._network.parameters())
+        if name != TORCH and room is not None and room < needed:
+            return self._unconverted(name, room, needed)
+        return self._choose(name, key)
+
+    def _unconverted(self, name: str, room: int, needed: int) -> Backend:
+        """Torch, where a conversion finds no room; a named library is refused."""
+        what = (
+            f"to convert the network once takes about {in_gib(needed)}, and {in_gib(max(room, 0))} "
+            "are left"
+        )
+        if name != AUTO:
+            raise DeviceMemory(what, cure="Allow more with --memory-limit, or use --backend torch.")
+        return Backend(TORCH, self._torch, (f"torch alone: {what}",))
 
     def _open_again(self, record: dict[str, Any]) -> Backend | None:
         """What a record says, without a trial; None where that cannot be."""
