@@ -216,7 +216,7 @@ def peer(
 
 def whole_case(
     name: str, shape: Shape, network: dict[str, Any], *, spacing: tuple[float, float, float],
-    limit_gib: float | None = None, nnunet: bool = False, in_python: bool = False,
+    limit_gib: float | None = None, whole_table: bool = False,
 ) -> Callable[[argparse.Namespace], list[Row]]:  # fmt: skip
     """One volume, ours in several ways and peers.
 
@@ -226,8 +226,8 @@ def whole_case(
         network: Of the bundle.
         spacing: Of the volume in mm; the network's is 1.5.
         limit_gib: Of the peers' address space.
-        nnunet: By nnU-Net's predictor, too.
-        in_python: By MONAI in a script, too.
+        whole_table: By torch alone, by MONAI in a script and by nnU-Net's predictor, too; that one
+            does not resample.
     """
 
     def run(given: argparse.Namespace) -> list[Row]:
@@ -236,16 +236,17 @@ def whole_case(
         out = given.output / f"out_{name}"
         shutil.rmtree(out, ignore_errors=True)
         shutil.rmtree(given.output / "cache", ignore_errors=True)
-        first = ours(folder, images, out / "first")
         ways: list[tuple[str, list[str], float | None]] = [
-            ("unetr segment, the first time", first, None),
+            ("unetr segment, the first time", ours(folder, images, out / "first"), None),
             ("unetr segment, best backend", ours(folder, images, out), None),
-            ("unetr segment, torch", ours(folder, images, out, "--backend", "torch"), None),
             ("monai.bundle run", stock(folder, images, out), limit_gib),
         ]
-        if in_python:
-            ways.append(("MONAI in a script", peer("monai", folder, images, out), limit_gib))
-        if nnunet and has_nnunet(given.nnunet):
+        if whole_table:
+            torch_alone = ours(folder, images, out, "--backend", "torch")
+            in_python = peer("monai", folder, images, out / "script")
+            ways.insert(2, ("unetr segment, torch", torch_alone, None))
+            ways.append(("MONAI in a script", in_python, limit_gib))
+        if whole_table and has_nnunet(given.nnunet):
             command = peer("nnunet", folder, images, out, given.nnunet)
             ways.append(("nnU-Net's predictor", command, limit_gib))
         return [measure(name, who, way, given, limit_gib=limit) for who, way, limit in ways]
@@ -322,7 +323,7 @@ TASKS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "help": help_page,
     "window": window,
     "folder": crops,
-    "case256": whole_case(CASE, (256, 256, 256), UNETR, spacing=EVEN, nnunet=True, in_python=True),
+    "case256": whole_case(CASE, (256, 256, 256), UNETR, spacing=EVEN, whole_table=True),
     "resampled": whole_case(
         "256x256x256 resampled, 14 classes", (256, 256, 256), UNETR, spacing=(1.2, 1.2, 1.8)
     ),

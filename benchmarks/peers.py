@@ -28,12 +28,12 @@ def by_monai(bundle: Path, image: Path, out: Path) -> None:
     import torch
 
     parser = _config(bundle)
+    parser["output_dir"] = str(out)
     network = _network(parser, bundle)
     data = parser.get_parsed_content("preprocessing")({"image": str(image)})
     inferer = parser.get_parsed_content("inferer")
     with torch.inference_mode():
         data["pred"] = inferer(data["image"][None], network)[0]
-    parser["output_dir"] = str(out)
     parser.get_parsed_content("postprocessing")(data)
 
 

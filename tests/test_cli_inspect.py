@@ -107,3 +107,24 @@ def test_a_folder_of_nifti_alone_loads_no_other_library(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True,
                           text=True, check=True)  # fmt: skip
     assert done.stdout.strip() == "[]"
+
+
+def test_a_bundles_channels_make_cases(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for n in range(2):
+        save_nifti(tmp_path / "in" / f"a_000{n}.nii.gz")
+    bundle = tmp_path / "bundle"
+    (bundle / "configs").mkdir(parents=True)
+    formats = {
+        "inputs": {"image": {"channel_def": {"0": "T1", "1": "FLAIR"}}},
+        "outputs": {"pred": {"channel_def": {"0": "background", "1": "lesion"}}},
+    }
+    metadata = {"version": "1.0", "description": "", "network_data_format": formats}
+    (bundle / "configs/metadata.json").write_text(json.dumps(metadata))
+    assert "2 cases" in run(tmp_path / "in").stdout
+    done = run(tmp_path / "in", "--bundle", bundle)
+    assert done.exit_code == 0
+    assert "1 case" in done.stdout
+    missing = run(tmp_path / "in", "--bundle", tmp_path / "none")
+    assert missing.exit_code == 2
+    assert "Traceback" not in missing.output

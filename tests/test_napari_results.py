@@ -8,6 +8,8 @@ import pytest
 from data.phantom import oblique_geometry, phantom
 from data.phantom_files import write_nifti
 from tests.napari_out import IMAGE, add_case, write_image
+from unetr_app.batch.inputs import input_hash
+from unetr_app.cases import find_cases
 from unetr_app.errors import UnreadableInput
 from unetr_app.labels import Label, LabelSet
 from unetr_app.napari import results
@@ -87,6 +89,21 @@ def test_a_changed_image_on_the_same_grid_is_shown_with_a_warning(out, image, ma
     result = results.read_result(out / "case_1")
     assert result.volume is not None
     assert "changed" in result.warnings[0]
+
+
+def test_a_case_of_several_channel_files_is_shown_whole(tmp_path, made):
+    volume, segmentation = made
+    files = [
+        write_nifti(volume.data[0] + n, volume.geometry, tmp_path / f"in/case_1_000{n}.nii.gz")
+        for n in range(2)
+    ]
+    (case,) = find_cases(tmp_path / "in", channels=("T1", "FLAIR"))
+    out = add_case(tmp_path / "out", files[0], (volume, segmentation))
+    set_row(out, input_hash=input_hash(case))
+    result = results.read_result(out / "case_1")
+    assert result.warnings == ()
+    assert result.volume is not None
+    assert len(result.volume.data) == 2
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from unetr_app.cases.case import Case
 from unetr_app.cases.channels import channels_in_words, joined, with_volumes
@@ -38,6 +39,24 @@ def channel_of(path: str) -> tuple[str, int] | None:
     """
     found = _ENDING.fullmatch(stem(path))
     return (found[1], int(found[2])) if found else None
+
+
+def channel_siblings(path: str | os.PathLike[str]) -> list[Path]:
+    """All channels of the case that a file is the first channel of, in their order, itself too.
+
+    Args:
+        path: Of a file; others than ``name_0000`` have none.
+    """
+    first = Path(path)
+    told = channel_of(first.name)
+    if told is None or told[1] != 0:
+        return []
+    found = {0: first}
+    for other in sorted(first.parent.iterdir()):
+        name = channel_of(other.name)
+        if name is not None and name[0] == told[0] and other.is_file():
+            found.setdefault(name[1], other)
+    return [found[n] for n in sorted(found)]
 
 
 def join_channels(drafts: Sequence[Draft], channels: tuple[str, ...]) -> list[Draft]:

@@ -121,7 +121,7 @@ def command(
     voxel = parse_triple(at, "--at")
     with StopRequest() as stop:
         with stop.at_once():
-            cases = _cases(inputs or [], Path(out), quiet=quiet)
+            cases = _cases(inputs or [], bundle, Path(out), quiet=quiet)
             if inputs and not cases:
                 raise typer.Exit(NONE_DONE)
             request = _request(
@@ -138,13 +138,14 @@ def command(
     raise typer.Exit(_exit_code(result, len(cases)))
 
 
-def _cases(inputs: list[str], out: Path, *, quiet: bool) -> list[Case]:
+def _cases(inputs: list[str], bundle: str, out: Path, *, quiet: bool) -> list[Case]:
     """The images that were named, without what an earlier run wrote."""
+    from unetr_app.bundle import read_card
     from unetr_app.cases import survey
 
     if not inputs:
         return []
-    found = survey(inputs)
+    found = survey(inputs, channels=read_card(bundle).channels if bundle else ())
     root = out.resolve()
     cases = [c for c in found.cases if not Path(c.paths[0]).resolve().is_relative_to(root)]
     if found.passed_over and not quiet:

@@ -20,6 +20,8 @@ unetr inspect scans/ dicom/
 
 unetr inspect scans/ --json
 
+unetr inspect brats/ --bundle my_bundle/
+
 Exit codes: 0 all fine, 2 usage, 3 some have problems, 4 none usable.
 """
 
@@ -31,18 +33,26 @@ def command(
             metavar="INPUT", help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM."
         ),
     ],
+    bundle: Annotated[
+        str,
+        typer.Option(
+            "--bundle", "-b", metavar="NAME|DIR",
+            help="Cases as this bundle takes them: with its number of channels.",
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
+) -> None:  # fmt: skip
     """Show which cases there are, with shape, spacing, orientation and problems.
 
     Headers are read, voxels are not: a file that is damaged further on still looks fine here.
     """
+    from unetr_app.bundle import read_card
     from unetr_app.cases import survey
-    from unetr_app.errors import InvalidRequest
+    from unetr_app.errors import InvalidRequest, UnusableBundle
 
     try:
-        found = survey(inputs)
-    except InvalidRequest as error:
+        found = survey(inputs, channels=read_card(bundle).channels if bundle else ())
+    except (InvalidRequest, UnusableBundle) as error:
         complain(error, program="unetr inspect")
         raise typer.Exit(USAGE) from None
     judged = [(case, *_judge(case)) for case in found.cases]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unetr_app.cases import Case, find_cases
+from unetr_app.cases.channel_files import channel_siblings
 from unetr_app.errors import InvalidRequest, UnetrError, UnreadableInput
 from unetr_app.io import read_label_map, read_volume
 from unetr_app.labels import Label, LabelSet
@@ -144,7 +145,16 @@ def _places(row: Mapping[str, Any], out: Path) -> Iterator[Path]:
 
 
 def _case_at(path: Path, case_id: str) -> Case | None:
-    """The case at a path: the only one there, or the one with that id."""
+    """The case at a path: the only one there, or the one with that id.
+
+    A file of one channel means the case of all its channels, where they lie beside it.
+    """
+    siblings = channel_siblings(path)
+    if len(siblings) > 1:
+        channels = tuple(str(n) for n in range(len(siblings)))
+        joined = [c for c in find_cases(siblings, channels=channels) if c.id == case_id]
+        if joined and joined[0].problem is None:
+            return joined[0]
     cases = find_cases(path)
     if len(cases) == 1:
         return cases[0]
