@@ -29,7 +29,7 @@ from tests.bundle_zoo import (
     write_zoo_bundle,
 )
 from unetr_app.bundle import open_bundle, read_card
-from unetr_app.errors import UnusableBundle, UnusableWeights
+from unetr_app.errors import InvalidRequest, UnusableBundle, UnusableWeights
 from unetr_app.inference import InferenceOptions, Segmenter
 
 ORGANS = ["background", "liver", "tumour"]
@@ -347,3 +347,24 @@ def test_weights_that_are_named_serve_a_bundle_without_its_own(tmp_path: Path) -
         assert torch.equal(tensor, own[name])
     opened = Segmenter.open(folder, device="cpu", options=InferenceOptions(weights=(str(moved),)))
     assert opened.card.weights == moved
+
+
+def test_weights_that_the_config_loads_are_the_cards_before_it_is_opened(tmp_path: Path) -> None:
+    inference = config(UNET, *STANDARD)
+    inference["handlers"][0]["load_path"] = "$@bundle_root + '/models/best.pt'"
+    folder = write_zoo_bundle(tmp_path / "b", inference, metadata(SPLEEN))
+    best = folder / "models" / "best.pt"
+    torch.save({k: 2 * v for k, v in random_network(UNET).state_dict().items()}, best)
+    card = read_card(folder)
+    assert card.weights == best
+    assert open_bundle(folder, device="cpu").card.weights_hash == card.weights_hash
+
+
+def test_a_program_takes_no_other_weights(tmp_path: Path) -> None:
+    inference = config(UNET, *STANDARD)
+    del inference["network_def"], inference["network"], inference["handlers"]
+    inference["evaluator"] = {"_target_": "NoSuchEvaluator"}
+    folder = write_zoo_bundle(tmp_path / "b", inference, metadata(SPLEEN), weights={})
+    own = folder / "models" / "model.pt"
+    with pytest.raises(InvalidRequest, match="takes no other weights"):
+        open_bundle(folder, device="cpu", weights=own)

@@ -11,7 +11,17 @@ import pytest
 import torch
 from monai.inferers.inferer import SimpleInferer, SlidingWindowInferer
 
+from tests.bundle_zoo import (
+    ARGMAX,
+    SOFTMAX,
+    UNET,
+    config,
+    invert,
+    metadata,
+    write_zoo_bundle,
+)
 from tests.test_inference_segmenter import _bright, _segmenter  # pyright: ignore
+from unetr_app.bundle import open_bundle
 from unetr_app.errors import DeviceMemory, InvalidRequest, UnusableWeights
 from unetr_app.geometry import Geometry
 from unetr_app.inference import InferenceOptions, Segmenter
@@ -171,22 +181,37 @@ def test_logits_of_several_weights_are_averaged(tmp_path: Path) -> None:
         InferenceOptions(weights=("gone.pt",))
 
 
-def test_a_library_has_the_weights_and_torch_gets_them_again(tmp_path: Path) -> None:
+@pytest.fixture
+def own_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("UNETR_CACHE", str(tmp_path / "cache"))
+    names = metadata(["background", "bright"])
+    return write_zoo_bundle(tmp_path / "zoo", config(UNET, SOFTMAX, invert(), ARGMAX), names)
+
+
+def test_a_library_has_the_weights_and_torch_gets_them_again(own_bundle: Path) -> None:
     pytest.importorskip("openvino")
-    plain = _opened(tmp_path / "a").segment(_noise()).label_map
-    segmenter = _opened(tmp_path / "b", InferenceOptions(backend="openvino"))
-    path = segmenter.card.path / "models" / "model.pt"
-    path.parent.mkdir()
-    torch.save(segmenter.bundle.network.state_dict(), path)
-    segmenter = Segmenter(segmenter.bundle, segmenter.options)
+    plain = Segmenter.open(own_bundle, device="cpu").segment(_noise()).label_map
+    segmenter = Segmenter.open(
+        own_bundle, device="cpu", options=InferenceOptions(backend="openvino")
+    )
     found = segmenter.segment(_noise()).label_map
     assert (found == plain).mean() > 0.999
+    assert len(np.unique(plain)) > 1
     network = segmenter.bundle.network
     assert all(parameter.is_meta for parameter in network.parameters())
-    assert segmenter._opened_for((1, 1, 16, 16, 16), 0).name == "openvino"  # pyright: ignore
-    path.write_bytes(b"others")
+    with torch.inference_mode():  # another shape: converted again, from weights that come again
+        assert segmenter._opened_for((1, 1, 24, 16, 16), 0).name == "openvino"  # pyright: ignore
+    (own_bundle / "models" / "model.pt").write_bytes(b"others")
     with pytest.raises(UnusableWeights, match="have changed since"):
         segmenter._opened_for((1, 1, 16, 16, 16), 0)  # pyright: ignore
+
+
+def test_a_network_that_others_use_keeps_its_weights(own_bundle: Path) -> None:
+    pytest.importorskip("openvino")
+    bundle = open_bundle(own_bundle, device="cpu")
+    first = Segmenter(bundle).segment(_noise()).label_map
+    Segmenter(bundle, InferenceOptions(backend="openvino")).segment(_noise())
+    np.testing.assert_array_equal(Segmenter(bundle).segment(_noise()).label_map, first)
 
 
 def test_what_is_prepared_ahead_gives_the_same_labels(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ class BatchOptions:
     """What a user decides about a batch, apart from inputs, bundle and output folder.
 
     Args:
-        labels: Values of the labels to keep; empty keeps all.
+        labels: Values or names of the labels to keep; empty keeps all. What they mean is known
+            when the bundle is opened.
         split_labels: Write a binary mask for each label too.
         preview: Draw a picture of each case.
         force: Accept images far outside what the bundle was trained on.
@@ -32,7 +33,7 @@ class BatchOptions:
         InvalidRequest: If ``jobs`` is not 0 to 64, or there is no such map.
     """
 
-    labels: tuple[int, ...] = ()
+    labels: tuple[int | str, ...] = ()
     split_labels: bool = False
     preview: bool = True
     force: bool = False
@@ -43,7 +44,7 @@ class BatchOptions:
     debug: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", tuple(sorted(set(self.labels))))
+        object.__setattr__(self, "labels", tuple(sorted(set(self.labels), key=str)))
         object.__setattr__(self, "maps", tuple(sorted(set(self.maps))))
         if unknown := sorted(set(self.maps) - MAPS.keys()):
             raise InvalidRequest(
@@ -53,6 +54,11 @@ class BatchOptions:
             raise InvalidRequest(
                 f"jobs is {self.jobs}", cure=f"Give a number from 0 to {MOST_JOBS}."
             )
+
+    @property
+    def jobs_within_limit(self) -> int:
+        """``jobs``; 0 where memory is limited, since what is foreseen is that of one case."""
+        return self.jobs if self.inference.memory_limit is None else 0
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from unetr_app.errors import UnwritableOutput
 from unetr_app.evaluation.measurements import measure
 from unetr_app.io import write_segmentation
 from unetr_app.io.atomic import replacing, write_json
+from unetr_app.io.mapped_file import give_back
 from unetr_app.io.nifti import write_map
 from unetr_app.labels import Label, LabelSet
 from unetr_app.notice import RESEARCH_NOTICE
@@ -84,7 +86,9 @@ def _write_map(raw: Path, segmentation: Segmentation, path: Path) -> None:
     data = np.load(raw, mmap_mode="r")
     slope = 1 / 255 if data.dtype == np.uint8 else 1.0
     with replacing(path) as part:
-        write_map(data, segmentation.geometry, part, slope=slope)
+        write_map(
+            data, segmentation.geometry, part, slope=slope, after_part=partial(give_back, raw)
+        )
     del data
     raw.unlink()
 

@@ -59,7 +59,7 @@ def run_batch(
     worker = CaseWorker(folder, journal, segmenter.card, options)
     run = Pipeline(
         cases, segmenter, worker,
-        jobs=options.jobs,
+        jobs=options.jobs_within_limit,
         on_progress=on_progress or (lambda progress: None),
         should_stop=should_stop or (lambda: False),
     )  # fmt: skip

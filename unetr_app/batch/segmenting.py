@@ -121,6 +121,13 @@ class OnDemand:
             volume, maps=maps, on_plan=on_plan, progress=progress, should_stop=should_stop
         )
 
+    @property
+    def backend_words(self) -> str:
+        """Which backend runs the network, and why no other one; empty before it does."""
+        name = getattr(self._opened, "backend_name", "")
+        notes = "; ".join(getattr(self._opened, "backend_notes", ()))
+        return f"{name} ({notes})" if name and notes else name
+
     def open(self) -> SegmentsVolumes:
         """The segmenter itself, opened where that has not been done."""
         if self._opened is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unetr_app.bundle.config_text import loaded_files
 from unetr_app.bundle.folders import METADATA, PathLike, bundle_folders, find_bundle
 from unetr_app.bundle.label_table import (
     is_background,
@@ -45,7 +46,7 @@ class BundleCard:
         output_count: Channels of the network's output; 0 where the bundle does not say.
         has_label_table: The metadata hold a label table, and not only names of channels.
         takes_patches: The network takes windows of an image.
-        weights_file: The weights that its config loads, where these are not ``models/model.pt``.
+        weights_file: The weights that are loaded, where these are not the ones found here.
     """
 
     name: str
@@ -69,16 +70,24 @@ class BundleCard:
     def weights(self) -> Path | None:
         """The weights' file, where there is one.
 
-        It is ``models/model.pt``, else the TorchScript program ``models/model.ts``, else the only
-        file of weights in ``models/``.
+        It is what the config's `CheckpointLoader` names, else ``models/model.pt``, else the
+        TorchScript program ``models/model.ts``, else the only file of weights in ``models/``.
         """
         if self.weights_file is not None:
             return self.weights_file
+        for name in loaded_files(self.path):
+            if (path := self.path / _MODELS / name).is_file():
+                return path
         for name in _USUAL_WEIGHTS:
             if (path := self.path / _MODELS / name).is_file():
                 return path
         found = [p for p in (self.path / _MODELS).glob("*") if p.suffix in _WEIGHT_ENDINGS]
         return found[0] if len(found) == 1 else None
+
+    @property
+    def labels_are_certain(self) -> bool:
+        """Has the opened bundle these labels too, whatever its postprocessing does?"""
+        return self.has_label_table or is_background(dict(self.outputs).get(0, "background"))
 
     @property
     def weights_bytes(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -11,6 +12,8 @@ from typing import Any, TypeGuard
 from unetr_app.errors import UnusableBundle
 
 _ENDINGS = (".yaml", ".yml", ".json")
+_LOAD_PATH = re.compile(r"""["']?load_path["']?\s*:(.*)""")
+_WEIGHTS = re.compile(r"[\w.-]+\.(?:pth?|ts|safetensors)\b")
 _OURS_TO_DO = {
     "load": ("LoadImage",),
     "order": ("AddChannel", "AsChannelFirst", "EnsureChannelFirst"),
@@ -53,6 +56,20 @@ def find_config(root: Path) -> Path:
         f"{root.name} has no configs/inference.yaml or .json",
         cure="Add one with network_def, preprocessing, inferer and postprocessing.",
     )
+
+
+def loaded_files(root: Path) -> list[str]:
+    """Names of the files that a config's checkpoint loaders name, as far as its text says it.
+
+    Args:
+        root: Of the bundle; there are none where it has no config.
+    """
+    try:
+        text = find_config(root).read_text(encoding="utf-8", errors="replace")
+    except (UnusableBundle, OSError):
+        return []
+    files = (_WEIGHTS.search(line) for line in _LOAD_PATH.findall(text))
+    return [found[0] for found in files if found]
 
 
 def anchored(value: Any, root: Path) -> Any:

@@ -115,7 +115,8 @@ def open_bundle(
     chosen = find_device(device)
     with own_modules(card.path):
         config = BundleConfig(card, chosen)
-        network, used = load_network(config, card, chosen, weights and Path(weights))
+        named = None if weights is None else Path(weights)
+        network, used = load_network(config, card, chosen, named)
         if used != card.weights:
             card = replace(card, weights_file=used)
         bundle = _assembled(config, card, network, chosen)

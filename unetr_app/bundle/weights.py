@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from unetr_app.bundle.card import BundleCard
 from unetr_app.bundle.config import BundleConfig
-from unetr_app.errors import UnusableBundle, UnusableWeights
+from unetr_app.errors import InvalidRequest, UnusableBundle, UnusableWeights
 
 if TYPE_CHECKING:
     import torch
@@ -29,11 +29,17 @@ def load_network(
     config.
 
     Raises:
+        InvalidRequest: If weights were chosen for a TorchScript program.
         UnusableBundle: If the network does not build.
         UnusableWeights: If the weights are missing, damaged, or belong to another network.
     """
     path = chosen or next(_named_weights(config, card), None) or card.require_weights()
     network_id = _network_id(config)
+    if chosen and chosen.suffix != _PROGRAM and not network_id:
+        raise InvalidRequest(
+            f"{card.name} is a TorchScript program, which takes no other weights",
+            cure="Leave --weights out, or name a TorchScript program (.ts).",
+        )
     if path.suffix == _PROGRAM or (not network_id and path.with_suffix(_PROGRAM).is_file()):
         path = path.with_suffix(_PROGRAM)
         network = _load_program(path, device)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from unetr_app.batch.segmenting import OnDemand, SegmentsVolumes
     from unetr_app.bundle import BundleCard
     from unetr_app.cases import Found
-    from unetr_app.inference.options import InferenceOptions
 
 _MOST_ROWS = 24  # longer lists of cases are left to summary.csv
 _MOST_LABELS = 4  # more columns do not fit a screen
@@ -166,8 +165,11 @@ def command(
 
     _check(out, device)
     card = _card(bundle)
+    wanted: tuple[int | str, ...] = tuple(labels.strip(", ").split(",")) if labels else ()
+    if card.labels_are_certain or "" in wanted:
+        wanted = card.labels.subset(wanted).values
     options = BatchOptions(
-        labels=card.labels.subset(labels.strip(", ").split(",")).values if labels else (),
+        labels=wanted,
         split_labels=split_labels,
         preview=preview,
         force=force,
@@ -198,7 +200,7 @@ def command(
             with stop.at_once():
                 code = _show_plan(found, card, out, options)
         else:
-            segmenter = _on_demand(card, device, options.inference, stop)
+            segmenter = _on_demand(card, device, options, stop)
             code = _segment(found, segmenter, out, options=options, quiet=quiet, stop=stop)
     raise typer.Exit(code)
 
@@ -254,17 +256,19 @@ def _show_plan(found: Found, card: BundleCard, out: str, options: BatchOptions) 
     return ALL_DONE if plan else NONE_DONE
 
 
-def _on_demand(
-    card: BundleCard, device: str, inference: InferenceOptions, stop: StopRequest
-) -> OnDemand:
-    """The bundle, opened when the first image comes."""
+def _on_demand(card: BundleCard, device: str, options: BatchOptions, stop: StopRequest) -> OnDemand:
+    """The bundle, opened when the first image comes; then labels that it has not are refused."""
     from unetr_app.batch.segmenting import OnDemand
 
     def opened() -> SegmentsVolumes:
         with stop.at_once():
             from unetr_app.inference.segmenter import Segmenter
 
-            return Segmenter.open(card.path, device=device, options=inference, ask_trust=True)
+            opened = Segmenter.open(
+                card.path, device=device, options=options.inference, ask_trust=True
+            )
+            opened.card.labels.subset(options.labels)
+            return opened
 
     return OnDemand(card, opened)
 
@@ -289,6 +293,8 @@ def _segment(
         )  # fmt: skip
     if not quiet:
         _show_cases(result, out)
+        if words := segmenter.backend_words:
+            say(f"The network was run by {words}")
     _show_end(result, out, quiet=quiet)
     return exit_code(result)
 

@@ -72,8 +72,14 @@ class Cells:
         layer = over[slow] * shape[middle] * shape[fast]
         strip = self._length(slow) * over[middle] * shape[fast]
         window = self._length(slow) * self._length(middle) * over[fast]
-        edges = shape[middle] * shape[fast] + self._length(slow) * shape[fast]
-        return layer + strip + window + edges
+        return layer + strip + window
+
+    @property
+    def edges(self) -> int:
+        """Voxels of finished layers that the way home keeps for the next cells."""
+        slow, middle, fast = self.plan.order
+        shape, length = self.plan.shape, self._length
+        return (shape[middle] + length(slow)) * shape[fast] + length(slow) * length(middle)
 
     def _cell(self, index: Shape, at: list[int]) -> Cell:
         own = [groups[n] for groups, n in zip(self.groups, at, strict=True)]

@@ -47,6 +47,25 @@ class Labelling:
         self._kept = LabelMap(grid.shape) if self.exclusive else Masks(grid.shape, self._threshold)
         self.route: Route = (self._home, (self._kept,))
 
+    def bytes_needed(self, channels: int) -> int:
+        """Of labels, and of what `finish` makes on the way to them, at most.
+
+        Args:
+            channels: Of the logits.
+        """
+        masks, grids = (1 if self.exclusive else channels), [self._native]
+        if self._how.discrete_first:
+            grids.append(self._model)
+        kept = math.prod(grids[-1].shape) * masks * (1 + (channels > 256))
+        voxels = max(math.prod(grid.shape) for grid in grids)
+        if not self.exclusive:
+            kept += voxels * masks  # in the order of the label table
+        if self._how.discrete_first:
+            kept += voxels * (masks + 4)  # taken home one by one, as uint16
+        if self._how.steps:
+            kept += voxels * masks * (4 + 4 + 2)  # float32 in and out, labels
+        return kept
+
     @property
     def activation(self) -> Callable[[Tensor], Tensor] | None:
         """What is applied to logits before they go home; None for nothing."""
@@ -82,7 +101,7 @@ class Labelling:
             return array[0].astype(np.uint8 if array.max(initial=0) < 256 else np.uint16)
         values = self._how.values or tuple(range(1, len(array) + 1))
         masks = {value: mask for value, mask in zip(values, array, strict=True) if value}
-        return np.stack([masks[value] for value in labels.values]).astype(bool)
+        return np.stack([masks[value] for value in labels.values]).astype(bool, copy=False)
 
     def _stepped(
         self, array: NDArray[Any], grid: Geometry, steps: Sequence[LabelStep]

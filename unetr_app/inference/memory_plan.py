@@ -58,13 +58,18 @@ class MemoryPlan:
             return self.waiting
         return max(0, min(self.waiting, self.limit - self.least))
 
+    @property
+    def lacks_room(self) -> bool:
+        """Is the limit below the least?"""
+        return self.limit is not None and self.least > self.limit
+
     def require_room(self) -> None:
         """Refuse what does not fit.
 
         Raises:
             DeviceMemory: If the limit is below the least; the message says what would do.
         """
-        if self.limit is not None and self.least > self.limit:
+        if self.limit is not None and self.lacks_room:
             raise DeviceMemory(
                 f"{in_gib(self.limit)} are allowed and {in_gib(self.least)} are needed "
                 f"({in_gib(self.held)} held already, {in_gib(self.network)} for one window)",
@@ -75,7 +80,7 @@ class MemoryPlan:
 
 def plan_memory(
     cells: Cells, channels: int, native: tuple[int, ...], network: int, limit: int | None, *,
-    ahead: int = 0,
+    results: int, ahead: int = 0,
 ) -> MemoryPlan:  # fmt: skip
     """What a case will need, as things are now.
 
@@ -85,13 +90,14 @@ def plan_memory(
         native: Shape of the native grid.
         network: Bytes of the network for the windows that are computed at a time.
         limit: What the user allows.
+        results: Bytes of what is kept of the whole native grid.
         ahead: Windows that are computed while others are blended.
     """
     return MemoryPlan(
         held=held_bytes(), network=network,
         blending=blending_bytes(cells, channels, native, ahead=ahead),
         waiting=cells.waiting * channels * _FLOAT,
-        results=prod(native) * (1 + (channels > 256)), limit=limit,
+        results=results, limit=limit,
     )  # fmt: skip
 
 
@@ -105,7 +111,8 @@ def blending_bytes(cells: Cells, channels: int, native: tuple[int, ...], *, ahea
     sums = cell if cell > window else 0  # a window alone is its own sum
     growth = prod(native) / prod(plan.shape)
     finer = growth ** (2 / 3) * cell if growth > 1 else 0
-    return int((channels * ((2 + ahead) * window + sums + finer) + 8 * window) * _FLOAT) + _PIECES
+    logits = (2 + ahead) * window + sums + finer + cells.edges
+    return int((channels * logits + 8 * window) * _FLOAT) + _PIECES
 
 
 def measured_growth(work: Callable[[], object]) -> int:

@@ -141,5 +141,14 @@ def entropy(shares: Tensor, *, exclusive: bool) -> Tensor:
 
 
 def _make(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: Any) -> None:
-    """A file of zeros; parts that stay zero take no room where the file system can do that."""
-    open_memmap(path, mode="w+", dtype=dtype, shape=shape, fortran_order=True)
+    """A file of zeros, all its room taken: a disk that is full later would kill the process.
+
+    Raises:
+        OSError: If there is no room for it.
+    """
+    made = open_memmap(path, mode="w+", dtype=dtype, shape=shape, fortran_order=True)
+    size = made.offset + made.nbytes
+    del made
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)

@@ -58,7 +58,9 @@ def find_region(
         return whole
     coarse = functional.avg_pool3d(image[None], _COARSER, ceil_mode=True)[0]
     i, j, k = coarse.shape[1:]
-    rough = replace(plan, shape=(i, j, k), overlap=(0.25,) * 3, members=(Member(),))
+    rough = replace(
+        plan, shape=(i, j, k), overlap=(0.25,) * 3, members=(Member(),), padding_mode="constant"
+    )
     low, high = np.array(plan.shape), np.zeros(3, dtype=int)
     for block in blend(cells_of(rough), windows_of(rough, coarse)):
         found = torch.nonzero(is_found(block.logits)).numpy()

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ class Segmenter:
     def __init__(self, bundle: Bundle, options: InferenceOptions | None = None):
         return_freed_memory()
         self.bundle = bundle
+        self._owns_network = False  # another may use it
+        self.backend_name = ""
         self.options = options or InferenceOptions()
         self.backend_notes: tuple[str, ...] = ()
         self._preprocessing = threading.Lock()  # a bundle's own transforms may keep a state
@@ -113,7 +116,9 @@ class Segmenter:
         """
         chosen = next(iter(options.weights), None) if options else None
         opened = open_bundle(bundle, device=device, ask_trust=ask_trust, weights=chosen)
-        return cls(opened, options)
+        segmenter = cls(opened, options)
+        segmenter._owns_network = True
+        return segmenter
 
     @property
     def card(self) -> BundleCard:
@@ -197,28 +202,30 @@ class Segmenter:
             weights_hash=weights and f"{weights}{content_hash(bundle.card.path)}",
             room=None if limit is None else limit - held_bytes(),
         )  # fmt: skip
-        self._provenance["backend"] = backend.name
+        self._provenance["backend"] = self.backend_name = backend.name
         self.backend_notes = backend.notes
-        if backend.name != TORCH and weights and network is bundle.network:
+        owned = self._owns_network and network is bundle.network
+        if backend.name != TORCH and weights and owned:
             release_weights(network)  # the library has them, and the file
         return backend
 
     def _network_with(self, number: int) -> torch.nn.Module:
         """The network with one of the weights, read again where they were released."""
         bundle = self.bundle
-        if self.options.weights:
-            network = copy.deepcopy(bundle.network)
-            load_state(network, Path(self.options.weights[number]), bundle.card)
-            return network
-        if is_released(bundle.network):
-            path = bundle.card.require_weights()
-            if file_hash(path) != self._hashes[number]:
-                raise UnusableWeights(
-                    "the weights have changed since the bundle was opened",
-                    cure="Run the same command again.",
-                    path=path,
-                )
-            load_state(bundle.network, path, bundle.card)
+        with torch.inference_mode(False):  # a conversion cannot use tensors of that mode
+            if self.options.weights and (number or not self._owns_network):
+                network = copy.deepcopy(bundle.network)
+                load_state(network, Path(self.options.weights[number]), bundle.card)
+                return network
+            if is_released(bundle.network):
+                path = bundle.card.require_weights()
+                if file_hash(path) != self._hashes[number]:
+                    raise UnusableWeights(
+                        "the weights have changed since the bundle was opened",
+                        cure="Run the same command again.",
+                        path=path,
+                    )
+                load_state(bundle.network, path, bundle.card)
         return bundle.network
 
     def _check_channels(self, volume: Volume) -> None:
@@ -239,6 +246,8 @@ class Segmenter:
     def _require_plain(self, maps: Mapping[str, Path] | None) -> None:
         """Refuse what an inferer that we do not know cannot be asked for."""
         asked = [*(maps or {}), *self.options.parameters]
+        if self.options.backend not in ("auto", TORCH):
+            asked.append(f"backend {self.options.backend}")
         if self.options.memory_limit is not None:
             asked.append("memory_limit")
         if asked:
@@ -259,20 +268,31 @@ class Segmenter:
         if self.options.restore == "logits":
             how = ready_for_logits(how)
         if self.options.localise:
-            region = find_region(plan, image, self._windows.of, self._has_labels)
+            region = find_region(
+                plan, image,
+                lambda rough, coarse: watched(
+                    self._windows.of(rough, coarse), rough.count, None, should_stop
+                ),
+                self._has_labels,
+            )  # fmt: skip
             model, image = model.cropped(region.start, region.shape), region.of(image)
             plan = replace(plan, shape=region.shape)
         channels, network = self._windows.probe(plan, len(image))
-        cells, ahead = cells_of(plan), self._ahead(plan, len(image))
-        limit = self.options.memory_limit
-        memory = plan_memory(cells, channels, native.shape, network, limit, ahead=ahead)
-        if limit is not None and memory.least > limit and ahead:
+        labelling = Labelling(how, model, native, plan.order, result_key=self.bundle.result_key)
+        cells, streams = cells_of(plan), self._windows.streams(plan, len(image))
+        alone = streams == 1 and self.bundle.device.type == "cpu"  # torch needs all of it itself
+        ahead = 0 if alone else streams
+        foreseen = partial(
+            plan_memory, cells, channels, native.shape, limit=self.options.memory_limit,
+            results=labelling.bytes_needed(channels),
+        )  # fmt: skip
+        memory = foreseen(network, ahead=ahead)
+        if memory.lacks_room and ahead:
             ahead = 0  # slower, and smaller
-            memory = plan_memory(cells, channels, native.shape, network, limit)
+            memory = foreseen(network // streams)
         if on_plan is not None:
             on_plan(memory)
         memory.require_room()
-        labelling = Labelling(how, model, native, plan.order, result_key=self.bundle.result_key)
         activated = labelling.activation is not None
         kept = [
             MAPS[name](path, native.shape, exclusive=labelling.exclusive, activated=activated)
@@ -285,11 +305,6 @@ class Segmenter:
             reduce_streaming(cells, logits_of, routes if kept else routes[:1],
                              labelling.activation, carries)  # fmt: skip
         return labelling.finish(self.card.labels)
-
-    def _ahead(self, plan: WindowPlan, channels: int) -> int:
-        """Windows to compute while others are blended; torch on the CPU needs all of it itself."""
-        streams = self._windows.streams(plan, channels)
-        return streams if streams > 1 or self.bundle.device.type != "cpu" else 0
 
     def _has_labels(self, logits: Tensor) -> Tensor:
         """(L, ...) to (...): is there anything but background?"""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from monai.inferers.inferer import SlidingWindowInferer
+from monai.inferers.inferer import SlidingWindowInferer, SlidingWindowInfererAdapt
 from torch import Tensor
 
 from unetr_app.errors import UnusableBundle
@@ -23,6 +23,7 @@ from unetr_app.inference.options import InferenceOptions
 from unetr_app.inference.reductions import Reduction
 from unetr_app.inference.window_plan import Shape, WindowPlan, members_of
 
+_KNOWN = (SlidingWindowInferer, SlidingWindowInfererAdapt, FlipInferer)  # put windows alike
 Activation = Callable[[Tensor], Tensor]
 Route = tuple[Homecoming, Sequence[Reduction]]
 
@@ -38,10 +39,10 @@ def plan_windows(
         options: What the user wants otherwise.
     """
     wanted = options or InferenceOptions()
-    if type(inferer) not in (SlidingWindowInferer, FlipInferer) or inferer.with_coord:
+    if type(inferer) not in _KNOWN or inferer.with_coord:
         return None
     roi = inferer.roi_size
-    sizes = (roi,) * 3 if isinstance(roi, int) else tuple(int(n) for n in roi)
+    sizes = (roi,) * 3 if isinstance(roi, int) else tuple(int(n or 0) for n in roi)
     if len(sizes) != 3:
         return None
     i, j, k = (r if r > 0 else n for r, n in zip(sizes, shape, strict=True))

@@ -35,11 +35,12 @@ class WindowLogits:
         skip: bool = True,
     ):  # fmt: skip
         self._network_for = network_for
-        self._networks: dict[tuple[tuple[int, ...], int], Network] = {}
+        self._shape: tuple[int, ...] = ()
+        self._networks: dict[int, Network] = {}
         self._device = device
         self._skip = skip
         self._known: dict[int, tuple[tuple[int, ...], tuple[float, ...], Tensor]] = {}
-        self._probed: dict[tuple[int, ...], tuple[int, int]] = {}
+        self._probed: tuple[int, int] | None = None
 
     def of(self, plan: WindowPlan, image: Tensor) -> LogitsOf:
         """What `unetr_app.inference.blending.blend` asks for.
@@ -67,20 +68,19 @@ class WindowLogits:
         Runs the network on padding, once for each shape of window, on as many as `streams` says.
         """
         shape = (1, channels, *plan.roi_size)
-        if shape not in self._probed:
+        for n in range(1 + max(member.network for member in plan.members)):
+            self._opened(shape, n)  # which may take more than running it
+        if self._probed is None:
             window = torch.full(shape, plan.cval)
             logits: list[Tensor] = []
-            for n in range(1 + max(member.network for member in plan.members)):
-                self._opened(shape, n)  # which may take more than running it
-            streams = self.streams(plan, channels)
 
             def run() -> None:
                 with torch.inference_mode():  # which holds for one thread
                     logits.append(self._run(window, 0))
 
-            grown = measured_growth(lambda: _at_a_time(run, streams))
-            self._probed[shape] = len(logits[0]), grown
-        return self._probed[shape]
+            grown = measured_growth(lambda: _at_a_time(run, self.streams(plan, channels)))
+            self._probed = len(logits[0]), grown
+        return self._probed
 
     def streams(self, plan: WindowPlan, channels: int) -> int:
         """Windows of a plan that all its networks run at a time."""
@@ -108,9 +108,14 @@ class WindowLogits:
         return _checked(logits, window).float().cpu()[0]
 
     def _opened(self, shape: tuple[int, ...], network: int) -> Network:
-        if (shape, network) not in self._networks:
-            self._networks[shape, network] = self._network_for(shape, network)
-        return self._networks[shape, network]
+        if self._shape != shape:  # what was opened for another shape is let go
+            self._networks.clear()
+            self._known.clear()
+            self._probed = None
+            self._shape = shape
+        if network not in self._networks:
+            self._networks[network] = self._network_for(shape, network)
+        return self._networks[network]
 
 
 def _at_a_time(work: Callable[[], object], times: int) -> None:

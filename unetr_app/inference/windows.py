@@ -77,15 +77,18 @@ class WatchedNetwork:
         self.progress = progress
         self.should_stop = should_stop
 
-    def __call__(self, windows: Tensor) -> Tensor:
-        """(N, C, d, h, w) to logits (N, L, d, h, w).
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.network, name)
+
+    def __call__(self, windows: Tensor, *more: Any, **named: Any) -> Any:
+        """(N, C, d, h, w), and what else an inferer gives a network, to what the network gives.
 
         Raises:
             Cancelled: If ``should_stop`` said so.
         """
         if self.should_stop is not None and self.should_stop():
             raise Cancelled("stopped before the case was finished")
-        logits = self.network(windows)
+        logits = self.network(windows, *more, **named)
         self.done += len(windows)
         if self.progress is not None:
             self.progress(self.done, max(self.total, self.done))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,7 +171,10 @@ def write(data: NDArray[Any], geometry: Geometry, path: PathLike) -> None:
             image.to_stream(file)
 
 
-def write_map(data: NDArray[Any], geometry: Geometry, path: PathLike, *, slope: float = 1) -> None:
+def write_map(
+    data: NDArray[Any], geometry: Geometry, path: PathLike, *, slope: float = 1,
+    after_part: Callable[[], None] = lambda: None,
+) -> None:  # fmt: skip
     """Write a large array part by part, so that one on disk is never in memory as a whole.
 
     Args:
@@ -179,6 +182,7 @@ def write_map(data: NDArray[Any], geometry: Geometry, path: PathLike, *, slope: 
         geometry: Of its first three axes.
         path: Of the file; packed where the name ends in ``.gz``, always to equal bytes.
         slope: What stored numbers are multiplied by, as readers do.
+        after_part: Called after each part.
 
     Raises:
         UnwritableOutput: If an axis is too long for the format.
@@ -197,6 +201,7 @@ def write_map(data: NDArray[Any], geometry: Geometry, path: PathLike, *, slope: 
         target.write(header.binaryblock + bytes(4))
         for start in range(0, len(flat), _PART):
             target.write(flat[start : start + _PART].tobytes())
+            after_part()
 
 
 def _require_axes(shape: tuple[int, ...], path: PathLike, *, cure: str) -> None:

@@ -31,7 +31,8 @@ from unetr_app.inference.memory_plan import in_gib
 from unetr_app.version import __version__
 
 AUTO = "auto"
-_CONVERSION = 6  # times the weights: what converting and trying takes at most
+_CONVERSION = 6  # times the weights: what converting takes at most
+_LOGITS = 8  # times a window's logits: what trying takes at most
 _log = logging.getLogger(__name__)
 
 
@@ -81,10 +82,7 @@ class Opening:
                        "processor": processor(), "threads": self._threads})  # fmt: skip
         if found := self._open_again(self._cache.recall(key) or {}):
             return found
-        needed = _CONVERSION * sum(p.numel() * p.element_size() for p in self._network.parameters())
-        if name != TORCH and room is not None and room < needed:
-            return self._unconverted(name, room, needed)
-        return self._choose(name, key)
+        return self._choose(name, key, room)
 
     def _unconverted(self, name: str, room: int, needed: int) -> Backend:
         """Torch, where a conversion finds no room; a named library is refused."""
@@ -113,9 +111,13 @@ class Opening:
         except UnusableBundle:
             return None
 
-    def _choose(self, name: str, key: str) -> Backend:
+    def _choose(self, name: str, key: str, room: int | None) -> Backend:
         """The fastest of those that are wanted; the choice is remembered."""
         trial = Trial(self._network, self._window)
+        needed = _CONVERSION * sum(p.numel() * p.element_size() for p in self._network.parameters())
+        needed += _LOGITS * trial.logits_bytes
+        if name != TORCH and room is not None and room < needed:
+            return self._unconverted(name, room, needed)
         with tempfile.TemporaryDirectory(prefix="unetr-", ignore_cleanup_errors=True) as folder:
             conversion = Conversion(self._network, trial.samples[0], Path(folder))
             if name in (AUTO, TORCH):

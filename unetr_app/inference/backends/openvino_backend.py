@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unetr_app.inference.backends.backend import Library, Runner, streams_of
 from unetr_app.inference.backends.conversion import Conversion
-from unetr_app.inference.backends.mapped_file import give_back
+from unetr_app.io.mapped_file import give_back
 
 _FILE = "network.xml"
 
@@ -56,7 +56,7 @@ def run_openvino(path: Path, threads: int) -> Runner:
         request = free.get()
         try:
             request.set_output_tensor(openvino.Tensor(logits.numpy(), shared_memory=True))
-            request.infer({0: window.numpy()}, share_inputs=True)
+            request.infer({0: window.numpy()}, share_inputs=True, share_outputs=True)
         finally:
             free.put(request)
         return logits

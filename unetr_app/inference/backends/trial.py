@@ -64,6 +64,11 @@ class Trial:
         lay_out(self.network, channels_last=False)
         self._logits, self._seconds = _timed(self._torch, self.samples)
 
+    @property
+    def logits_bytes(self) -> int:
+        """Of the logits of one window."""
+        return self._logits[0].numel() * self._logits[0].element_size()
+
     def enter_torch(self, *, channels_last: bool = False) -> None:
         """Try torch itself; channels last only where the network has that layout."""
         if not channels_last:

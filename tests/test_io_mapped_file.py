@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unetr_app.inference.backends.mapped_file import give_back
 from unetr_app.inference.memory_plan import held_bytes
+from unetr_app.io.mapped_file import give_back
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can")
