@@ -56,7 +56,7 @@ class Fake:
         self.converted.append(folder)
         (folder / "factor.txt").write_text(str(self.factor))
 
-    def load(self, folder: Path, threads: int) -> Runner:
+    def load(self, folder: Path, threads: int, streams: int) -> Runner:
         factor = float((folder / "factor.txt").read_text())
 
         def run(window: Tensor) -> Tensor:

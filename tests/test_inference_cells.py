@@ -47,3 +47,9 @@ def test_windows_that_lie_evenly_stay_alone() -> None:
     plan = WindowPlan((240, 168, 96), (96, 96, 96))
     assert cells_of(plan).largest == 96**3
     assert all(len(group) == 1 for groups in cells_of(plan).groups for group in groups)
+
+
+def test_where_sums_go_to_disk_cells_stay_small() -> None:
+    plan = WindowPlan((256, 256, 256), (96, 96, 96))
+    assert cells_of(plan).largest > 96**3
+    assert cells_of(plan, most_waiting=1000).largest == 96**3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -27,9 +28,11 @@ GIB = 2**30
 PLAN = MemoryPlan(held=GIB, network=GIB, blending=GIB, waiting=2 * GIB, results=GIB)
 
 
-def test_without_a_limit_all_stays_in_memory() -> None:
-    assert (PLAN.least, PLAN.kept, PLAN.peak) == (4 * GIB, 2 * GIB, 6 * GIB)
+def test_without_a_limit_little_stays_in_memory_and_much_goes_to_disk() -> None:
+    assert (PLAN.least, PLAN.kept, PLAN.peak) == (4 * GIB, GIB, 5 * GIB)
     PLAN.require_room()
+    assert replace(PLAN, waiting=GIB // 2).kept == GIB // 2
+    assert replace(PLAN, limit=9 * GIB).kept == 2 * GIB
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(4, 0), (5, 1), (6, 2), (9, 2)])

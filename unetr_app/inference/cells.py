@@ -8,6 +8,7 @@ Added up as one cell, only what reaches beyond the cell waits.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -106,11 +107,16 @@ class Cells:
         return max(reach, default=0)
 
 
-def cells_of(plan: WindowPlan) -> Cells:
-    """The cells of a plan that take the least memory."""
+def cells_of(plan: WindowPlan, most_waiting: float = math.inf) -> Cells:
+    """The cells of a plan that take the least memory.
+
+    Args:
+        plan: Where windows lie.
+        most_waiting: Voxels of sums that wait in memory; further ones wait on disk.
+    """
     i, j, k = (_ways_to_group(starts) for starts in plan.nodes)
     ways = (Cells(plan, groups) for groups in itertools.product(i, j, k))
-    return min(ways, key=lambda cells: cells.waiting + 2 * cells.largest)
+    return min(ways, key=lambda cells: min(cells.waiting, most_waiting) + 2 * cells.largest)
 
 
 def _ways_to_group(starts: tuple[int, ...]) -> list[Groups]:

@@ -15,6 +15,7 @@ from unetr_app.errors import DeviceMemory
 if TYPE_CHECKING:
     from unetr_app.inference.cells import Cells
 
+MOST_WAITING = 2**30  # bytes of sums that wait in memory where no limit is named
 _FLOAT = 4  # bytes
 _PIECES = 2**26  # what goes home at a time, with its winners
 _STATM = Path("/proc/self/statm")
@@ -29,7 +30,8 @@ class MemoryPlan:
         held: By the process already: weights, libraries, the image.
         network: By the network for one window, its logits among it.
         blending: By sums that can wait nowhere else: a window, pieces on their way home.
-        waiting: By sums that wait for windows to come; they may go to disk.
+        waiting: By sums that wait for windows to come; beyond `MOST_WAITING` or the limit they go
+            to disk.
         results: By what is kept of the whole native grid.
         limit: What the user allows; None for no limit.
     """
@@ -55,7 +57,7 @@ class MemoryPlan:
     def kept(self) -> int:
         """Waiting sums that stay in memory."""
         if self.limit is None:
-            return self.waiting
+            return min(self.waiting, MOST_WAITING)
         return max(0, min(self.waiting, self.limit - self.least))
 
     @property

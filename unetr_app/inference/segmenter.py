@@ -36,7 +36,7 @@ from unetr_app.inference.homecoming import Homecoming
 from unetr_app.inference.labelling import Labelling, ready_for_logits
 from unetr_app.inference.lookahead import LookAhead
 from unetr_app.inference.memory import is_out_of_memory
-from unetr_app.inference.memory_plan import MemoryPlan, held_bytes, plan_memory
+from unetr_app.inference.memory_plan import MOST_WAITING, MemoryPlan, held_bytes, plan_memory
 from unetr_app.inference.options import InferenceOptions, file_hash
 from unetr_app.inference.prepared import Prepared
 from unetr_app.inference.preprocess import preprocess
@@ -201,6 +201,7 @@ class Segmenter:
             self.options.backend, network, window=window, device=bundle.device,
             weights_hash=weights and f"{weights}{content_hash(bundle.card.path)}",
             room=None if limit is None else limit - held_bytes(),
+            labels=bundle.card.output_count or len(bundle.card.outputs),
         )  # fmt: skip
         self._provenance["backend"] = self.backend_name = backend.name
         self.backend_notes = backend.notes
@@ -279,7 +280,8 @@ class Segmenter:
             plan = replace(plan, shape=region.shape)
         channels, network = self._windows.probe(plan, len(image))
         labelling = Labelling(how, model, native, plan.order, result_key=self.bundle.result_key)
-        cells, streams = cells_of(plan), self._windows.streams(plan, len(image))
+        cells = cells_of(plan, MOST_WAITING / (4 * channels))
+        streams = self._windows.streams(plan, len(image))
         alone = streams == 1 and self.bundle.device.type == "cpu"  # torch needs all of it itself
         ahead = 0 if alone else streams
         foreseen = partial(
@@ -300,7 +302,7 @@ class Segmenter:
         ]
         routes = [labelling.route, (Homecoming(model, native, plan.order), kept)]
         coming = LookAhead(cells.windows, self._windows.of(plan, image), ahead)
-        with coming, Carries(memory.kept if memory.limit else None) as carries:
+        with coming, Carries(memory.kept) as carries:
             logits_of = watched(coming, plan.count, progress, should_stop)
             reduce_streaming(cells, logits_of, routes if kept else routes[:1],
                              labelling.activation, carries)  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from unetr_app.errors import InvalidRequest
-from unetr_app.inference.backends.backend import Backend, Library, WindowShape
+from unetr_app.inference.backends.backend import Backend, Library, WindowShape, streams_for
 from unetr_app.inference.backends.onnx_backend import ONNXRUNTIME
 from unetr_app.inference.backends.opening import AUTO, Opening, open_beside_cpu
 from unetr_app.inference.backends.openvino_backend import OPENVINO
@@ -22,7 +22,7 @@ BACKENDS = (AUTO, TORCH, *LIBRARIES)  # what a user may name
 
 def open_backend(
     name: str, network: nn.Module, *, window: WindowShape, weights_hash: str = "",
-    device: torch.device | None = None, room: int | None = None,
+    device: torch.device | None = None, room: int | None = None, labels: int = 0,
 ) -> Backend:  # fmt: skip
     """A network behind one callable.
 
@@ -37,6 +37,8 @@ def open_backend(
         device: The CPU where absent.
         room: Bytes that may be used beyond those in use; None for any number. Where it is too
             little to convert the network, ``"auto"`` is torch.
+        labels: Channels of the logits, by which a library computes one or two windows at a time;
+            0 where they are not known.
 
     Raises:
         DeviceMemory: If there is no room to convert the network for the one that is named.
@@ -63,5 +65,7 @@ def open_backend(
             missing.append(error.what)
     if name in LIBRARIES:
         versions[LIBRARIES[name]] = LIBRARIES[name].require()
-    backend = Opening(network, window, weights_hash, versions).open(name, room)
+    backend = Opening(network, window, weights_hash, versions, streams_for(window, labels)).open(
+        name, room
+    )
     return replace(backend, notes=(*missing, *backend.notes))

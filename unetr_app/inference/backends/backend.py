@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from unetr_app.inference.backends.conversion import Conversion
 
 WindowShape = tuple[int, ...]
-STREAMS = 2  # windows that a library computes at a time, where there are threads for them
+_STREAMS = 2  # windows that a library computes at a time, where there are threads for them
+_LARGE = 2**27  # bytes of a window's logits of which one at a time is enough
 _LONGEST = 300  # letters of what a library said
 Runner = Callable[[Tensor], Tensor]
 
@@ -54,14 +56,14 @@ class Library:
         name: Of the backend, and of what Python imports.
         extra: The extra of this package that installs it.
         convert: Writes all that ``load`` needs into an empty folder.
-        load: From such a folder and a number of threads to what runs a window; `streams_of` that
-            number ask it at a time. Two windows on a thread each are faster than one on two.
+        load: From such a folder, a number of threads and of windows at a time to what runs a
+            window.
     """
 
     name: str
     extra: str
     convert: Callable[[Conversion, Path], None]
-    load: Callable[[Path, int], Runner]
+    load: Callable[[Path, int, int], Runner]
 
     def require(self) -> str:
         """Its version.
@@ -78,9 +80,15 @@ class Library:
             raise InvalidRequest(f"{self.name} does not load ({error})", cure=cure) from error
 
 
-def streams_of(threads: int) -> int:
-    """Windows that a library computes at a time with a number of threads."""
-    return min(STREAMS, threads)
+def streams_for(window: WindowShape, labels: int) -> int:
+    """Windows that a library computes at a time: two on a thread each are faster than one on two.
+
+    Args:
+        window: (1, C, d, h, w).
+        labels: Channels of the logits; 0 where they are not known.
+    """
+    large = labels * prod(window[2:]) * 4 > _LARGE
+    return 1 if large else min(_STREAMS, torch.get_num_threads())
 
 
 def require_logits(logits: object) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unetr_app.inference.backends.backend import Library, Runner, streams_of
+from unetr_app.inference.backends.backend import Library, Runner
 from unetr_app.inference.backends.conversion import Conversion
 
 _FILE = "network.onnx"
@@ -19,22 +19,23 @@ def convert_to_onnx(conversion: Conversion, folder: Path) -> None:
     conversion.write_onnx(folder)
 
 
-def load_onnx(folder: Path, threads: int) -> Runner:
+def load_onnx(folder: Path, threads: int, streams: int = 1) -> Runner:
     """What runs the ONNX file of a folder."""
-    return run_onnx(folder / _FILE, threads)
+    return run_onnx(folder / _FILE, threads, streams)
 
 
-def run_onnx(path: Path, threads: int) -> Runner:
+def run_onnx(path: Path, threads: int, streams: int = 1) -> Runner:
     """What runs an ONNX file with one input and one output.
 
     Args:
         path: The file; not needed afterwards.
         threads: Of all windows that are computed at a time.
+        streams: How many these are.
     """
     import onnxruntime
 
     options: Any = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1 + threads - streams_of(threads)  # those who ask work too
+    options.intra_op_num_threads = 1 + threads - streams  # those who ask work too
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors; it warns of what its optimiser leaves out
     session: Any = onnxruntime.InferenceSession(

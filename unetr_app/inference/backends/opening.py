@@ -20,7 +20,6 @@ from unetr_app.inference.backends.backend import (
     WindowShape,
     explaining,
     one_by_one,
-    streams_of,
 )
 from unetr_app.inference.backends.cache import Cache, cache_folder
 from unetr_app.inference.backends.conversion import Conversion
@@ -45,14 +44,16 @@ class Opening:
         weights_hash: Of its weights and of all that decides what it computes; where empty, nothing
             is kept.
         libraries: Those to try beside torch, with their versions.
+        streams: Windows that a library computes at a time.
     """
 
     def __init__(
         self, network: nn.Module, window: WindowShape, weights_hash: str,
-        libraries: Mapping[Library, str],
+        libraries: Mapping[Library, str], streams: int,
     ):  # fmt: skip
         self._network = network
         self._window = window
+        self._streams = streams
         self._libraries = {library.name: library for library in libraries}
         self._versions = {library.name: found for library, found in libraries.items()}
         self._torch = torch_runner(network, torch.device("cpu"))
@@ -79,7 +80,8 @@ class Opening:
         if name == TORCH and not has_layouts(self._network):
             return Backend(TORCH, self._torch)
         key = hash_of({**self._facts, "wanted": name, "libraries": self._versions,
-                       "processor": processor(), "threads": self._threads})  # fmt: skip
+                       "processor": processor(), "threads": self._threads,
+                       "streams": self._streams})  # fmt: skip
         if found := self._open_again(self._cache.recall(key) or {}):
             return found
         return self._choose(name, key, room)
@@ -107,7 +109,7 @@ class Opening:
             return None
         try:
             run = self._load(str(name), None)
-            return Backend(str(name), run, said, streams_of(self._threads))
+            return Backend(str(name), run, said, self._streams)
         except UnusableBundle:
             return None
 
@@ -145,7 +147,7 @@ class Opening:
         trial.enter_torch(channels_last=True)
 
     def _enter(self, name: str, trial: Trial, conversion: Conversion) -> None:
-        trial.enter(name, self._load(name, conversion), streams_of(self._threads))
+        trial.enter(name, self._load(name, conversion), self._streams)
 
     def _load(self, name: str, conversion: Conversion | None) -> Runner:
         """A library's runner, from the cache where it is there.
@@ -165,7 +167,7 @@ class Opening:
         if (found := self._only_here.get(name)) is not None:
             return found
         with explaining(f"{name} cannot load the network"), self._cache.entry(key, fill) as folder:
-            run = one_by_one(library.load(folder, self._threads), self._window)
+            run = one_by_one(library.load(folder, self._threads, self._streams), self._window)
         if not self._cache.holds(key):  # to convert it again takes longer than to keep it
             self._only_here[name] = run
         return run

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unetr_app.inference.backends.backend import Library, Runner, streams_of
+from unetr_app.inference.backends.backend import Library, Runner
 from unetr_app.inference.backends.conversion import Conversion
 from unetr_app.io.mapped_file import give_back
 
@@ -21,33 +21,34 @@ def convert_to_openvino(conversion: Conversion, folder: Path) -> None:
     conversion.write_openvino(folder / _FILE)
 
 
-def load_openvino(folder: Path, threads: int) -> Runner:
+def load_openvino(folder: Path, threads: int, streams: int = 1) -> Runner:
     """What runs OpenVINO's files of a folder."""
-    return run_openvino(folder / _FILE, threads)
+    return run_openvino(folder / _FILE, threads, streams)
 
 
-def run_openvino(path: Path, threads: int) -> Runner:
+def run_openvino(path: Path, threads: int, streams: int = 1) -> Runner:
     """What runs a network in OpenVINO's form, with one input and one output, in full precision.
 
     Args:
         path: The ``.xml`` file; the ``.bin`` file lies beside it.
         threads: Of all windows that are computed at a time. They are not bound to cores, because
             processes side by side would be bound to the same ones.
+        streams: Windows that are computed at a time.
     """
     import openvino
 
     options = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "THROUGHPUT",
-        "NUM_STREAMS": streams_of(threads),
+        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+        "NUM_STREAMS": streams,
         "ENABLE_CPU_PINNING": False,
     }
     core: Any = openvino.Core()
     compiled: Any = core.compile_model(core.read_model(str(path)), "CPU", options)
     shape = tuple(compiled.output(0).shape)
     free: SimpleQueue[Any] = SimpleQueue()
-    for _ in range(streams_of(threads)):
+    for _ in range(streams):
         free.put(compiled.create_infer_request())
     give_back(path.with_suffix(".bin"))
 
