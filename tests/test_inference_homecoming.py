@@ -17,7 +17,7 @@ from unetr_app.inference.blending import blend
 from unetr_app.inference.cells import cells_of
 from unetr_app.inference.homecoming import Homecoming
 from unetr_app.inference.window_plan import Member, Shape, WindowPlan
-from unetr_app.resample import resample_array
+from unetr_app.resample import BORDER, resample_array
 
 CHANNELS = 3
 PERMUTATIONS = [(0, 1, 2), (1, 0, 2), (2, 0, 1), (2, 1, 0)]
@@ -49,7 +49,9 @@ def _home(
 
 def _expected(logits: Tensor, model: Geometry, native: Geometry) -> NDArray[Any]:
     channels = logits.numpy().astype(np.float64)
-    return np.stack([resample_array(c, model, native, outside=np.nan) for c in channels])
+    return np.stack(
+        [resample_array(c, model, native, outside=np.nan, edge=BORDER) for c in channels]
+    )
 
 
 def _require_same(logits: Tensor, roi: Shape, model: Geometry, native: Geometry) -> None:

@@ -208,3 +208,12 @@ def test_a_configuration_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(UnusableWeights, match="configuration, without weights") as caught:
         read_checkpoint(tmp_path / "config.json")
     assert "folder" in caught.value.cure
+
+
+@pytest.mark.parametrize("ending", [".pt", ".pth"])
+def test_a_pointer_of_git_lfs_is_called_one(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"model{ending}"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(UnusableWeights, match="Git LFS") as caught:
+        read_checkpoint(path)
+    assert "git lfs pull" in caught.value.cure

@@ -12,6 +12,8 @@ from scipy import ndimage
 from unetr_app.geometry import Geometry
 from unetr_app.volume import Segmentation, Volume
 
+HALF = 0.5  # voxels: to where the outermost voxels reach
+BORDER = 1.5  # voxels outside of a grid that was made to cover another: rounding of its shape
 _SNAP = 1e-5  # index steps closer to a whole number than this are that number
 _SLAB_VOXELS = 4_000_000  # voxels of the target computed at a time
 
@@ -48,8 +50,9 @@ def resample_labels(segmentation: Segmentation, geometry: Geometry) -> Segmentat
 
 
 def resample_array(
-    array: NDArray[Any], here: Geometry, there: Geometry, *, order: int = 1, outside: float = 0.0
-) -> NDArray[Any]:
+    array: NDArray[Any], here: Geometry, there: Geometry, *, order: int = 1, outside: float = 0.0,
+    edge: float = HALF,
+) -> NDArray[Any]:  # fmt: skip
     """One channel on another grid.
 
     Args:
@@ -58,6 +61,7 @@ def resample_array(
         there: The grid wanted.
         order: 1 linear, 0 nearest.
         outside: Value of voxels whose centre lies outside the voxels of ``here``.
+        edge: Voxels of ``here`` beyond its outermost centres to where these count.
 
     Returns:
         (I', J', K') on ``there``, of the same type.
@@ -75,7 +79,7 @@ def resample_array(
             array.transpose(order_of_axes), scale, offset[list(order_of_axes)], there.shape,
             order=order, mode="nearest",
         )  # fmt: skip
-    moved[~_is_inside(matrix, offset, here.shape, there.shape)] = outside
+    moved[~_is_inside(matrix, offset, here.shape, there.shape, edge)] = outside
     return moved
 
 
@@ -85,7 +89,9 @@ def restore_label_map(
     """From logits on the model grid to a label map on the native grid.
 
     The logits of each channel are resampled and the largest wins (the first of equal ones), slab
-    by slab, so that memory does not grow with the number of channels.
+    by slab, so that memory does not grow with the number of channels. A model grid covers the
+    native one but for rounding of its shape, by which it may end up to a voxel too early; native
+    voxels as far outside take the nearest ones.
 
     Args:
         logits: (L, i, j, k), channel 0 background.
@@ -98,9 +104,9 @@ def restore_label_map(
     labels = np.zeros(native.shape, dtype=np.uint8 if len(logits) <= 256 else np.uint16)
     for start, slab in _slabs(native):
         winner = labels[start : start + slab.shape[0]]
-        best = resample_array(logits[0], here, slab, outside=0.0)
+        best = resample_array(logits[0], here, slab, outside=0.0, edge=BORDER)
         for channel in range(1, len(logits)):
-            rival = resample_array(logits[channel], here, slab, outside=-np.inf)
+            rival = resample_array(logits[channel], here, slab, outside=-np.inf, edge=BORDER)
             wins = rival > best
             winner[wins] = channel
             np.maximum(best, rival, out=best)
@@ -132,12 +138,13 @@ def axes_between(matrix: NDArray[Any]) -> tuple[int, int, int] | None:
 
 
 def _is_inside(
-    matrix: NDArray[Any], offset: NDArray[Any], here: tuple[int, ...], there: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    """(I', J', K'): does the voxel's centre lie in a voxel of ``here``?"""
+    matrix: NDArray[Any], offset: NDArray[Any], here: tuple[int, ...], there: tuple[int, ...],
+    edge: float,
+) -> NDArray[np.bool_]:  # fmt: skip
+    """(I', J', K'): does the voxel's centre lie at most ``edge`` beyond those of ``here``?"""
     i, j, k = np.ogrid[: there[0], : there[1], : there[2]]
     inside = np.ones(there, dtype=bool)
     for axis, count in enumerate(here):
         index = matrix[axis, 0] * i + matrix[axis, 1] * j + matrix[axis, 2] * k + offset[axis]
-        inside &= (index >= -0.5) & (index <= count - 0.5)
+        inside &= (index >= -edge) & (index <= count - 1 + edge)
     return inside

@@ -39,9 +39,16 @@ WAYS: dict[str, tuple[list[dict[str, Any]], float]] = {  # steps, and least agre
     "regions merged": ([SIGMOID, invert(), THRESHOLD, BRATS], 0.9999),
     "labels go home": ([SOFTMAX, ARGMAX, invert(nearest=True)], 0.97),  # ties half way differ
 }
+# Axes foot-head, right-left, back-front, turned: MONAI's model grid begins a voxel after the first
+# slice of 5 mm.
+THICK = np.array(
+    [[-0.1557, -0.5946, -3.2001, -40], [0.4381, -0.499, 2.7888, 20], [0.651, 0.1935, -2.6423, 7],
+     [0, 0, 0, 1]]
+)  # fmt: skip
 GRIDS = [
     Geometry((30, 26, 22), np.diag([1.5, 1.2, 2.2, 1.0])),
     oblique_geometry((28, 30, 20), spacing=(1.1, 1.3, 2.4)),
+    Geometry((32, 30, 12), THICK),
 ]
 
 
@@ -80,7 +87,7 @@ def _stock(folder: Path, image: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("geometry", GRIDS, ids=["straight", "oblique"])
+@pytest.mark.parametrize("geometry", GRIDS, ids=["straight", "oblique", "thick"])
 def test_labels_are_those_of_monais_own_steps(way: str, geometry: Geometry, tmp_path: Path) -> None:
     steps, least = WAYS[way]
     folder = _bundle(tmp_path / "bundle", steps)

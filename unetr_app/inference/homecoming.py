@@ -22,7 +22,7 @@ from unetr_app.geometry import Geometry
 from unetr_app.inference.blending import Block
 from unetr_app.inference.carries import Carries
 from unetr_app.inference.window_plan import Shape
-from unetr_app.resample import axes_between, index_map
+from unetr_app.resample import BORDER, axes_between, index_map
 
 _AT_A_TIME = 1 << 22  # logits that are interpolated at a time
 
@@ -56,17 +56,19 @@ class Homecoming:
     """Takes blocks of the model grid in their order, and gives what they say of the native grid.
 
     Interpolation is linear, as of `unetr_app.resample.restore_label_map`; native voxels whose
-    centre lies outside the voxels of the model grid are left out.
+    centre lies further outside the model grid than ``edge`` are left out.
 
     Args:
         model: The model grid.
         native: The native grid.
         order: Axes of the model grid in which blocks come, the slowest first.
+        edge: Voxels of the model grid beyond its outermost centres to where these count.
     """
 
-    def __init__(self, model: Geometry, native: Geometry, order: Shape):
+    def __init__(self, model: Geometry, native: Geometry, order: Shape, edge: float = BORDER):
         self._native_shape = native.shape
         self._order = order
+        self._edge = edge
         self._edges = Carries()
         self._matrix, self._offset = index_map(model, native)
         self._inverse = np.linalg.inv(self._matrix)
@@ -103,7 +105,9 @@ class Homecoming:
         for axis in range(3):
             native = axes.index(axis)
             at = self._matrix[axis, native] * np.arange(self._native_shape[native])
-            lines.append(_Line(native, at + self._offset[axis], self._model_shape[axis]))
+            lines.append(
+                _Line(native, at + self._offset[axis], self._model_shape[axis], self._edge)
+            )
         i, j, k = lines
         return i, j, k
 
@@ -140,7 +144,7 @@ class Homecoming:
             index = np.mgrid[part, box[1], box[2]].reshape(3, -1)
             at = self._matrix @ index + self._offset[:, None]
             size = np.asarray(self._model_shape)[:, None]
-            inside = ((at >= -0.5) & (at <= size - 0.5)).all(axis=0)
+            inside = ((at >= -self._edge) & (at <= size - 1 + self._edge)).all(axis=0)
             at = np.clip(at, 0, size - 1)
             last = np.ceil(at).astype(np.int64)
             mine = inside.copy()
@@ -152,8 +156,9 @@ class Homecoming:
                     yield Piece(tuple(index[:, chosen]), values)
 
     def _native_box(self, block: Block) -> tuple[slice, slice, slice]:
-        """Native voxels that a block may reach, half a voxel around it included."""
-        ends = [(s - 1.0, e) for s, e in zip(block.start, block.stop, strict=True)]
+        """Native voxels that a block may reach, those beyond the model grid's edge included."""
+        more = max(self._edge, 1.0)
+        ends = [(s - more, e - 1 + more) for s, e in zip(block.start, block.stop, strict=True)]
         corners = np.array(list(product(*ends))).T - self._offset[:, None]
         reached = self._inverse @ corners
         low = np.maximum(np.floor(reached.min(axis=1)).astype(int), 0)
@@ -169,11 +174,12 @@ class _Line:
         native: The native axis.
         at: Place of each of its voxels, in voxels of the model grid.
         size: Voxels of the model grid along the axis.
+        edge: As of `Homecoming`.
     """
 
-    def __init__(self, native: int, at: NDArray[np.float64], size: int):
+    def __init__(self, native: int, at: NDArray[np.float64], size: int, edge: float):
         self.native = native
-        inside = np.flatnonzero((at >= -0.5) & (at <= size - 0.5))
+        inside = np.flatnonzero((at >= -edge) & (at <= size - 1 + edge))
         self._first = int(inside[0]) if len(inside) else 0
         self._end = int(inside[-1]) + 1 if len(inside) else 0
         clipped = np.clip(at, 0, size - 1)

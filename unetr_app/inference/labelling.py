@@ -21,7 +21,7 @@ from unetr_app.inference.reductions import LabelMap, Masks, probabilities
 from unetr_app.inference.streaming import Route
 from unetr_app.inference.window_plan import Shape
 from unetr_app.labels import LabelSet
-from unetr_app.resample import resample_array
+from unetr_app.resample import BORDER, resample_array
 
 
 class Labelling:
@@ -33,17 +33,19 @@ class Labelling:
         native: The native grid.
         order: Axes of the model grid in which blocks come.
         result_key: Under which the bundle's steps expect the labels.
+        edge: Voxels of the model grid beyond its outermost centres to where these count.
     """
 
     def __init__(
         self, restoration: Restoration, model: Geometry, native: Geometry, order: Shape, *,
-        result_key: str = "pred",
+        result_key: str = "pred", edge: float = BORDER,
     ):  # fmt: skip
         self._how, self._model, self._native = restoration, model, native
         self._result_key = result_key
         self.exclusive = restoration.kind == "exclusive"
         grid = model if restoration.discrete_first else native
-        self._home = Homecoming(model, grid, order)
+        self._edge = edge
+        self._home = Homecoming(model, grid, order, edge)
         self._kept = LabelMap(grid.shape) if self.exclusive else Masks(grid.shape, self._threshold)
         self.route: Route = (self._home, (self._kept,))
 
@@ -94,7 +96,7 @@ class Labelling:
         steps = self._how.steps
         if self._how.discrete_first:
             array = self._stepped(array, grid, [step for step in steps if step.grid == "model"])
-            array = np.stack([_taken_home(mask, self._model, self._native) for mask in array])
+            array = np.stack([self._taken_home(mask) for mask in array])
             steps = [step for step in steps if step.grid == "native"]
         array = self._stepped(array, self._native, steps)
         if self.exclusive or self._how.merges:
@@ -102,6 +104,12 @@ class Labelling:
         values = self._how.values or tuple(range(1, len(array) + 1))
         masks = {value: mask for value, mask in zip(values, array, strict=True) if value}
         return np.stack([masks[value] for value in labels.values]).astype(bool, copy=False)
+
+    def _taken_home(self, mask: NDArray[Any]) -> NDArray[Any]:
+        moved = resample_array(
+            mask.astype(np.uint16), self._model, self._native, order=0, edge=self._edge
+        )
+        return moved.astype(mask.dtype)
 
     def _stepped(
         self, array: NDArray[Any], grid: Geometry, steps: Sequence[LabelStep]
@@ -123,8 +131,3 @@ class Labelling:
 def ready_for_logits(restoration: Restoration) -> Restoration:
     """The finer way home: logits are interpolated, and decided upon where they arrive."""
     return replace(restoration, discrete_first=False, activation="none")
-
-
-def _taken_home(mask: NDArray[Any], model: Geometry, native: Geometry) -> NDArray[Any]:
-    moved = resample_array(mask.astype(np.uint16), model, native, order=0)
-    return moved.astype(mask.dtype)

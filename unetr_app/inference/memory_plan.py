@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 2**30  # bytes of sums that wait in memory where no limit is named
 _FLOAT = 4  # bytes
+_SLACK = 2**26  # what Python, its threads and its libraries take beside
 _PIECES = 2**26  # what goes home at a time, with its winners
 _STATM = Path("/proc/self/statm")
 _PATIENCE = 0.003  # seconds between two looks
@@ -114,7 +115,7 @@ def blending_bytes(cells: Cells, channels: int, native: tuple[int, ...], *, ahea
     growth = prod(native) / prod(plan.shape)
     finer = growth ** (2 / 3) * cell if growth > 1 else 0
     logits = (2 + ahead) * window + sums + finer + cells.edges
-    return int((channels * logits + 8 * window) * _FLOAT) + _PIECES
+    return int((channels * logits + 8 * window) * _FLOAT) + _PIECES + _SLACK
 
 
 def measured_growth(work: Callable[[], object]) -> int:

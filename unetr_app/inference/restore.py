@@ -62,7 +62,7 @@ class RestoreLabelsd(MapTransform):
             if not np.isfinite(logits).all():
                 raise UnusableBundle(
                     "the network gave values that are not finite",
-                    cure="Run it on the CPU (--device cpu), which computes in single precision.",
+                    cure="Look for such values in weights and image; on a GPU, try --device cpu.",
                 )
             labels = restore_label_map(logits, model_geometry(image), native)
             meta = {

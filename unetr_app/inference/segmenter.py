@@ -47,6 +47,7 @@ from unetr_app.inference.streaming import plan_windows, reduce_streaming
 from unetr_app.inference.window_logits import WindowLogits
 from unetr_app.inference.window_plan import WindowPlan
 from unetr_app.inference.windows import WatchedNetwork, watched, window_count
+from unetr_app.resample import BORDER, HALF
 from unetr_app.version import __version__
 from unetr_app.volume import Segmentation, Volume
 
@@ -279,7 +280,10 @@ class Segmenter:
             model, image = model.cropped(region.start, region.shape), region.of(image)
             plan = replace(plan, shape=region.shape)
         channels, network = self._windows.probe(plan, len(image))
-        labelling = Labelling(how, model, native, plan.order, result_key=self.bundle.result_key)
+        edge = HALF if self.bundle.crops or self.options.localise else BORDER
+        labelling = Labelling(
+            how, model, native, plan.order, result_key=self.bundle.result_key, edge=edge
+        )
         cells = cells_of(plan, MOST_WAITING / (4 * channels))
         streams = self._windows.streams(plan, len(image))
         alone = streams == 1 and self.bundle.device.type == "cpu"  # torch needs all of it itself
@@ -300,7 +304,7 @@ class Segmenter:
             MAPS[name](path, native.shape, exclusive=labelling.exclusive, activated=activated)
             for name, path in maps.items()
         ]
-        routes = [labelling.route, (Homecoming(model, native, plan.order), kept)]
+        routes = [labelling.route, (Homecoming(model, native, plan.order, edge), kept)]
         coming = LookAhead(cells.windows, self._windows.of(plan, image), ahead)
         with coming, Carries(memory.kept) as carries:
             logits_of = watched(coming, plan.count, progress, should_stop)

@@ -84,7 +84,7 @@ def reduce_streaming(
         if not bool(torch.isfinite(block.logits.sum())):
             raise UnusableBundle(
                 "the network gave values that are not finite",
-                cure="Run it on the CPU (--device cpu), which computes in single precision.",
+                cure="Look for such values in weights and image; on a GPU, try --device cpu.",
             )
         if activation is not None:
             block = Block(block.start, activation(block.logits))

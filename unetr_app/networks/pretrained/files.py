@@ -29,6 +29,8 @@ _CONTAINERS = (  # where training scripts keep the state dict, the likeliest fir
 
 _NORMALISATION = ("image_mean", "image_std")
 
+_POINTER = b"version https://git-lfs"
+
 _DEEPEST = 4  # containers in containers
 
 # Many training scripts store their best score as a numpy number beside the tensors. It is rebuilt
@@ -83,6 +85,7 @@ def read_torch(path: PathLike) -> Any:
         UnusableWeights: If the file is damaged anywhere, or holds more than that.
     """
     try:
+        _require_no_pointer(path)
         _require_whole(path)
         with torch.serialization.safe_globals(list(_NUMBERS)), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")
@@ -118,6 +121,16 @@ def require_finite(state: Mapping[str, Tensor], path: PathLike) -> None:
             raise UnusableWeights(
                 f"the tensor {name!r} holds values that are not finite",
                 cure="Take an earlier checkpoint of that training.",
+                path=path,
+            )
+
+
+def _require_no_pointer(path: PathLike) -> None:
+    with open(path, "rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise UnusableWeights(
+                "this is Git LFS's pointer to a file, and not the file",
+                cure="Fetch it: git lfs pull, in the repository.",
                 path=path,
             )
 
