@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _PROGRAM = ".ts"
+_LONGEST = 300  # letters of what torch says
 _PARALLEL = "module."  # what torch's parallel wrappers put before every name
 
 
@@ -113,12 +114,18 @@ def load_state(network: torch.nn.Module, path: Path, card: BundleCard) -> None:
     try:
         _fill(network, _plain(state))
     except (UnusableWeights, RuntimeError) as error:
-        what = error.what if isinstance(error, UnusableWeights) else str(error).strip()
+        what = error.what if isinstance(error, UnusableWeights) else _shortened(str(error))
         raise UnusableWeights(
             f"the weights are not those of {card.name}: {what}",
             cure="Use weights that were trained with this bundle's network_def.",
             path=path,
         ) from error
+
+
+def _shortened(text: str) -> str:
+    """On one line, without the end of what torch says of very many tensors."""
+    words = " ".join(text.split())
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
 
 
 def release_weights(network: torch.nn.Module) -> bool:

@@ -190,9 +190,9 @@ def command(
     )
     if not weights:
         card.require_weights()
-    if trust_it:
-        trust(card.path)
     if not dry_run:
+        if trust_it:
+            trust(card.path)
         require_trusted(card.path)
     with StopRequest() as stop:
         found = _find(inputs, out, card.channels, stop=stop, quiet=quiet)

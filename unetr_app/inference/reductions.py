@@ -15,6 +15,7 @@ from torch import Tensor
 from unetr_app.inference.homecoming import Piece
 
 Shape = tuple[int, int, int]
+_AT_A_TIME = 1 << 22  # logits that are compared at a time
 
 
 class Reduction(Protocol):
@@ -39,8 +40,12 @@ class LabelMap:
         """Keep the number of the winning channel."""
         if len(piece.logits) > 256 and self.array.dtype == np.uint8:
             self.array = self.array.astype(np.uint16)
-        winner = piece.logits.numpy().argmax(axis=0)
-        piece.write(winner.astype(self.array.dtype), self.array)
+        logits = piece.logits.numpy()
+        winner = np.empty(logits.shape[1:], dtype=self.array.dtype)
+        step = max(1, _AT_A_TIME // max(logits[:, :1].size, 1))
+        for first in range(0, len(winner), step):  # numpy copies what it compares
+            winner[first : first + step] = logits[:, first : first + step].argmax(axis=0)
+        piece.write(winner, self.array)
 
 
 class Masks:
