@@ -29,9 +29,9 @@ PLAN = MemoryPlan(held=GIB, network=GIB, blending=GIB, waiting=2 * GIB, results=
 
 
 def test_without_a_limit_little_stays_in_memory_and_much_goes_to_disk() -> None:
-    assert (PLAN.least, PLAN.kept, PLAN.peak) == (4 * GIB, GIB, 5 * GIB)
+    assert (PLAN.least, PLAN.kept, PLAN.peak) == (4 * GIB, GIB // 2, 4.5 * GIB)
     PLAN.require_room()
-    assert replace(PLAN, waiting=GIB // 2).kept == GIB // 2
+    assert replace(PLAN, waiting=GIB // 4).kept == GIB // 4
     assert replace(PLAN, limit=9 * GIB).kept == 2 * GIB
 
 

@@ -15,7 +15,7 @@ from unetr_app.errors import DeviceMemory
 if TYPE_CHECKING:
     from unetr_app.inference.cells import Cells
 
-MOST_WAITING = 2**30  # bytes of sums that wait in memory where no limit is named
+MOST_WAITING = 2**29  # bytes of sums that wait in memory where no limit is named
 _FLOAT = 4  # bytes
 _SLACK = 2**26  # what Python, its threads and its libraries take beside
 _PIECES = 2**26  # what goes home at a time, with its winners
