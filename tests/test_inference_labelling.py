@@ -15,6 +15,7 @@ from unetr_app.errors import UnusableBundle
 from unetr_app.geometry import Geometry
 from unetr_app.inference.cells import cells_of
 from unetr_app.inference.labelling import Labelling, ready_for_logits
+from unetr_app.inference.nearest import nearest_home
 from unetr_app.inference.streaming import reduce_streaming
 from unetr_app.inference.window_plan import Member, Shape, WindowPlan
 from unetr_app.labels import LabelSet
@@ -50,8 +51,8 @@ def _labels(how: Restoration, logits: Tensor) -> NDArray[Any]:
     return labelling.finish(TABLE)
 
 
-def _home(array: NDArray[Any], order: int = 1) -> NDArray[Any]:
-    return np.stack([resample_array(a, MODEL, NATIVE, order=order) for a in array])
+def _home(array: NDArray[Any]) -> NDArray[Any]:
+    return np.stack([resample_array(a, MODEL, NATIVE) for a in array])
 
 
 def _agree(found: NDArray[Any], wanted: NDArray[Any]) -> None:
@@ -72,7 +73,7 @@ def test_logits_or_probabilities_go_home_and_the_largest_wins() -> None:
 def test_labels_that_are_made_first_go_home_by_the_nearest_voxel() -> None:
     logits = _logits()
     how = Restoration("exclusive", discrete_first=True, activation="softmax")
-    wanted = _home(logits.argmax(dim=0).numpy()[None].astype(np.uint16), order=0)[0]
+    wanted = nearest_home(logits.argmax(dim=0).numpy(), MODEL, NATIVE)
     np.testing.assert_array_equal(_labels(how, logits), wanted)
     _agree(_labels(ready_for_logits(how), logits), _home(logits.numpy()).argmax(axis=0))
 

@@ -6,7 +6,7 @@ Transforms are recognised by their classes' names, so that this needs neither to
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from unetr_app.bundle.restoration import Activation, Grid, Kind, LabelStep, Restoration
@@ -23,6 +23,7 @@ _ON_LABELS = (
     "FillHolesd", "KeepLargestConnectedComponentd", "LabelFilterd", "MapLabelValued",
     "RemoveSmallObjectsd",
 )  # fmt: skip
+_RESAMPLING = ("Affined", "Resized", "Rotated", "Spacingd", "Zoomd")
 _LINEAR = ("bilinear", "trilinear", "linear", "1")
 _NEAREST = ("nearest", "nearest-exact", "0")
 
@@ -66,7 +67,7 @@ def interpolation_of(transforms: Iterable[Any]) -> str:
     """How a preprocessing interpolates images: ``linear``, ``nearest``, or the way's own name."""
     modes: set[str] = set()
     for step in transforms:
-        if name_of(step) in ("Affined", "Resized", "Rotated", "Spacingd", "Zoomd"):
+        if name_of(step) in _RESAMPLING:
             found = getattr(step, "mode", "bilinear")
             for mode in [found] if isinstance(found, (str, int)) else found:
                 modes.add(str(getattr(mode, "value", mode)))
@@ -127,6 +128,7 @@ class _Reading:
             self.kind,
             threshold=self.threshold,
             discrete_first=first,
+            turns_last=_turns_last(self.preprocessing),
             activation="none" if first else self.early,
             steps=tuple(self.steps),
             merges=self.merged,
@@ -223,6 +225,12 @@ class _Reading:
     def _add(self, step: Any) -> None:
         grid: Grid = "native" if self.is_home else "model"
         self.steps.append(LabelStep(step, grid))
+
+
+def _turns_last(preprocessing: Sequence[Any]) -> bool:
+    names = [name_of(step) for step in preprocessing]
+    turns = [n for n, name in enumerate(names) if name == "Orientationd"]
+    return bool(turns) and any(name in _RESAMPLING for name in names[: turns[-1]])
 
 
 def _dim(step: Any) -> int:

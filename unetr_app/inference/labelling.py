@@ -17,11 +17,12 @@ from unetr_app.bundle.restoration import LabelStep, Restoration
 from unetr_app.errors import UnusableBundle
 from unetr_app.geometry import Geometry
 from unetr_app.inference.homecoming import Homecoming
+from unetr_app.inference.nearest import nearest_home
 from unetr_app.inference.reductions import LabelMap, Masks, probabilities
 from unetr_app.inference.streaming import Route
 from unetr_app.inference.window_plan import Shape
 from unetr_app.labels import LabelSet
-from unetr_app.resample import BORDER, resample_array
+from unetr_app.resample import BORDER
 
 
 class Labelling:
@@ -96,7 +97,13 @@ class Labelling:
         steps = self._how.steps
         if self._how.discrete_first:
             array = self._stepped(array, grid, [step for step in steps if step.grid == "model"])
-            array = np.stack([self._taken_home(mask) for mask in array])
+            turns_last = self._how.turns_last
+            array = np.stack([
+                nearest_home(
+                    mask, self._model, self._native, edge=self._edge, turns_last=turns_last
+                )
+                for mask in array
+            ])  # fmt: skip
             steps = [step for step in steps if step.grid == "native"]
         array = self._stepped(array, self._native, steps)
         if self.exclusive or self._how.merges:
@@ -104,12 +111,6 @@ class Labelling:
         values = self._how.values or tuple(range(1, len(array) + 1))
         masks = {value: mask for value, mask in zip(values, array, strict=True) if value}
         return np.stack([masks[value] for value in labels.values]).astype(bool, copy=False)
-
-    def _taken_home(self, mask: NDArray[Any]) -> NDArray[Any]:
-        moved = resample_array(
-            mask.astype(np.uint16), self._model, self._native, order=0, edge=self._edge
-        )
-        return moved.astype(mask.dtype)
 
     def _stepped(
         self, array: NDArray[Any], grid: Geometry, steps: Sequence[LabelStep]
