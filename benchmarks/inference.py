@@ -175,7 +175,9 @@ def measure(
             process.returncode = os.waitstatus_to_exitcode(status)
             peak = max(peak, usage.ru_maxrss * 1024)
             if process.returncode:
-                short = re.search("MemoryError|not enough memory|bad_alloc", log.read_text())
+                short = re.search(
+                    "MemoryError|not enough memory|bad_alloc|t allocate memory", log.read_text()
+                )
                 of = f" at {limit_gib:g} GiB" if limit_gib else ""
                 note = f"out of memory{of}" if short else f"ended with {process.returncode}"
                 break

@@ -10,7 +10,7 @@ import pytest
 
 from tests.bundle_zoo import ARGMAX, SOFTMAX, UNET, config, invert, metadata, write_zoo_bundle
 from unetr_app.bundle import bundle_folders, is_trusted, open_bundle, require_trusted, trust
-from unetr_app.bundle.trust import content_hash, settings_folder
+from unetr_app.bundle.trust import folder_hash, settings_folder
 from unetr_app.errors import InvalidRequest, UnwritableOutput
 
 
@@ -97,9 +97,9 @@ def test_what_lies_behind_a_link_matters(bundle: Path, tmp_path: Path):
 
 
 def test_a_file_of_another_name_is_another_content(bundle: Path):
-    before = content_hash(bundle)
+    before = folder_hash(bundle)
     (bundle / "scripts" / "deep" / "table.txt").rename(bundle / "scripts" / "deep" / "b.txt")
-    assert content_hash(bundle) != before
+    assert folder_hash(bundle) != before
 
 
 def test_what_is_remembered_is_added_to(bundle: Path, settings: Path):

@@ -39,7 +39,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _use(monkeypatch: pytest.MonkeyPatch, *libraries: Library) -> None:
     monkeypatch.setattr(backends, "LIBRARIES", {each.name: each for each in libraries})
-    monkeypatch.setattr(backends, "BACKENDS", ("auto", "torch", *(each.name for each in libraries)))
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

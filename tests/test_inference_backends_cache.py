@@ -41,7 +41,6 @@ def threads() -> Iterator[int]:
 
 def _use(monkeypatch: pytest.MonkeyPatch, fake: Fake, version: str = "1.0") -> None:
     monkeypatch.setattr(backends, "LIBRARIES", {"fake": fake_library("fake", fake, version)})
-    monkeypatch.setattr(backends, "BACKENDS", ("auto", "torch", "fake"))
 
 
 @pytest.mark.parametrize("name", ["auto", "fake"])

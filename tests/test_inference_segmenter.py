@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from monai.inferers.inferer import SlidingWindowInferer
 from monai.transforms.compose import Compose
 from monai.transforms.spatial.dictionary import Orientationd, Spacingd
 from torch import Tensor, nn
@@ -161,6 +162,33 @@ def test_too_little_memory_has_an_error_of_its_own(error: Exception, tmp_path: P
     segmenter = _segmenter(tmp_path / "bundle", _Threshold(_raiser(error)))
     with pytest.raises(DeviceMemory, match="ran out of memory"):
         segmenter.segment(_bright(Geometry((16, 16, 16), np.eye(4))))
+
+
+class _OwnInferer(SlidingWindowInferer):
+    """Known to nobody, so it runs as it is."""
+
+
+class _AtMost(nn.Module):
+    """Has memory for so many windows at a time."""
+
+    def __init__(self, most: int):
+        super().__init__()
+        self.most = most
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.cat([THRESHOLD - x[:, :1], x[:, :1] - THRESHOLD], dim=1)
+
+
+def test_without_memory_for_a_batch_windows_come_one_by_one(tmp_path: Path) -> None:
+    inferer = _OwnInferer(roi_size=(16, 16, 16), sw_batch_size=4)
+    volume = _bright(Geometry((26, 30, 22), np.eye(4)))
+    found = _segmenter(tmp_path / "bundle", _AtMost(1), inferer=inferer).segment(volume)
+    np.testing.assert_array_equal(found.label_map, volume.data[0] > THRESHOLD)
+    assert inferer.sw_batch_size == 4  # the bundle's own is left as it was
+    with pytest.raises(DeviceMemory):
+        _segmenter(tmp_path / "none", _AtMost(0), inferer=inferer).segment(volume)
 
 
 def test_what_a_bundle_raises_is_told_in_one_line(tmp_path: Path) -> None:

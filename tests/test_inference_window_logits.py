@@ -61,10 +61,8 @@ def test_the_probe_tells_channels_and_runs_the_network_once() -> None:
     assert network.calls == 1
 
 
-@pytest.mark.parametrize(
-    "network", [lambda x: x[..., :4], lambda x: {"pred": x}, lambda x: None, lambda x: ()]
-)
-def test_what_is_no_map_of_logits_is_refused(network: object) -> None:
-    logits_of = WindowLogits(lambda *_: network, CPU).of(PLAN, torch.zeros(1, 8, 8, 32))  # pyright: ignore
-    with pytest.raises(UnusableBundle, match="no logits of its shape"):
+def test_logits_of_other_voxels_are_refused() -> None:
+    windows = WindowLogits(lambda *_: lambda x: x[..., :4], CPU)
+    logits_of = windows.of(PLAN, torch.zeros(1, 8, 8, 32))
+    with pytest.raises(UnusableBundle, match="must have the same voxels"):
         logits_of(Member(), (0, 0, 0))

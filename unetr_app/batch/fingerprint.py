@@ -11,6 +11,7 @@ from typing import Any
 
 from unetr_app.batch.options import BatchOptions
 from unetr_app.batch.segmenting import Card
+from unetr_app.checksum import sha256_of
 from unetr_app.errors import UnreadableInput
 from unetr_app.version import __version__
 
@@ -24,8 +25,7 @@ def file_hash(path: Path) -> str:
         UnreadableInput: If the file cannot be read.
     """
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise UnreadableInput(
             f"the file cannot be read: {error.strerror or type(error).__name__}",

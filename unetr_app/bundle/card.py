@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from unetr_app.bundle.label_table import (
     labels_from_channels,
     labels_from_table,
 )
+from unetr_app.checksum import sha256_of
 from unetr_app.errors import UnetrError, UnusableBundle, UnusableWeights
 from unetr_app.labels import LabelSet
 from unetr_app.training_range import TrainingRange
@@ -97,10 +97,7 @@ class BundleCard:
     @property
     def weights_hash(self) -> str:
         """SHA-256 of the weights' file in hexadecimal; empty where there is none."""
-        if self.weights is None:
-            return ""
-        with self.weights.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return "" if self.weights is None else sha256_of(self.weights)
 
     def require_weights(self) -> Path:
         """The weights' file.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unetr_app.bundle.folders import PathLike, bundle_folders, find_bundle
+from unetr_app.checksum import sha256_of
 from unetr_app.errors import InvalidRequest
 from unetr_app.io.atomic import write_json
 
@@ -30,8 +31,8 @@ def is_trusted(name_or_dir: PathLike) -> bool:
     Raises:
         InvalidRequest: If there is no such bundle.
     """
-    found = content_hash(find_bundle(name_or_dir))
-    return found in _remembered() or found in {content_hash(p) for p in bundle_folders()}
+    found = folder_hash(find_bundle(name_or_dir))
+    return found in _remembered() or found in {folder_hash(p) for p in bundle_folders()}
 
 
 def trust(name_or_dir: PathLike) -> None:
@@ -42,7 +43,7 @@ def trust(name_or_dir: PathLike) -> None:
         UnwritableOutput: If the user's folder of settings cannot be written to.
     """
     folder = find_bundle(name_or_dir).resolve()
-    write_json(settings_folder() / _FILE, _remembered() | {content_hash(folder): folder.name})
+    write_json(settings_folder() / _FILE, _remembered() | {folder_hash(folder): folder.name})
 
 
 def require_trusted(name_or_dir: PathLike) -> None:
@@ -68,16 +69,14 @@ def settings_folder() -> Path:
     return Path.home() / ".config" / "unetr-app"
 
 
-def content_hash(folder: Path) -> str:
+def folder_hash(folder: Path) -> str:
     """SHA-256 in hexadecimal over names and bytes of all that could run.
 
     These are all files of ``configs`` and ``scripts``, and programs anywhere in the folder.
     """
     total = hashlib.sha256()
     for name, path in sorted((p.relative_to(folder).as_posix(), p) for p in _runnable(folder)):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(json.dumps([name, content]).encode())
+        total.update(json.dumps([name, sha256_of(path)]).encode())
     return total.hexdigest()
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unetr_app.checksum import sha256_of
 from unetr_app.errors import InvalidRequest
 
 BACKENDS = ("auto", "torch", "openvino", "onnxruntime")
@@ -73,15 +72,9 @@ class InferenceOptions:
         chosen = {"overlap": self.overlap, "flips": self.flips}
         found = {name: value for name, value in chosen.items() if value is not None}
         if self.weights:
-            found["weights"] = [file_hash(path) for path in self.weights]
+            found["weights"] = [sha256_of(path) for path in self.weights]
         found |= {"localise": True} if self.localise else {}
         return found | ({"restore": self.restore} if self.restore != "bundle" else {})
-
-
-def file_hash(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def parse_bytes(text: str) -> int:

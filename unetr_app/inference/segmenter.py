@@ -17,8 +17,9 @@ from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
 from unetr_app.bundle import Bundle, BundleCard, open_bundle, root_cause
-from unetr_app.bundle.trust import content_hash
+from unetr_app.bundle.trust import folder_hash
 from unetr_app.bundle.weights import is_released, load_state, release_weights
+from unetr_app.checksum import sha256_of
 from unetr_app.errors import (
     DeviceMemory,
     InvalidRequest,
@@ -37,22 +38,20 @@ from unetr_app.inference.labelling import Labelling, ready_for_logits
 from unetr_app.inference.lookahead import LookAhead
 from unetr_app.inference.memory import is_out_of_memory
 from unetr_app.inference.memory_plan import MOST_WAITING, MemoryPlan, held_bytes, plan_memory
-from unetr_app.inference.options import InferenceOptions, file_hash
+from unetr_app.inference.options import InferenceOptions
 from unetr_app.inference.prepared import Prepared
 from unetr_app.inference.preprocess import preprocess
 from unetr_app.inference.reductions import EntropyFile, ProbabilityFile, Reduction
 from unetr_app.inference.region import find_region
 from unetr_app.inference.restore import model_geometry
 from unetr_app.inference.streaming import plan_windows, reduce_streaming
+from unetr_app.inference.watched import Progress, ShouldStop, WatchedNetwork, watched
+from unetr_app.inference.window_count import window_count
 from unetr_app.inference.window_logits import WindowLogits
 from unetr_app.inference.window_plan import WindowPlan
-from unetr_app.inference.windows import WatchedNetwork, watched, window_count
 from unetr_app.resample import BORDER, HALF
 from unetr_app.version import __version__
 from unetr_app.volume import Segmentation, Volume
-
-Progress = Callable[[int, int], None]
-ShouldStop = Callable[[], bool]
 
 MAPS: dict[str, Callable[..., Reduction]] = {
     "probabilities": ProbabilityFile,
@@ -85,7 +84,7 @@ class Segmenter:
         self._preprocessing = threading.Lock()  # a bundle's own transforms may keep a state
         self._windows = WindowLogits(self._opened_for, bundle.device, skip=self.options.skip)
         card = bundle.card
-        self._hashes = [file_hash(path) for path in self.options.weights] or [card.weights_hash]
+        self._hashes = [sha256_of(path) for path in self.options.weights] or [card.weights_hash]
         self._provenance = {
             "bundle": card.name,
             "bundle_version": card.version,
@@ -200,7 +199,7 @@ class Segmenter:
         network, limit = self._network_with(number), self.options.memory_limit
         backend = open_backend(
             self.options.backend, network, window=window, device=bundle.device,
-            weights_hash=weights and f"{weights}{content_hash(bundle.card.path)}",
+            weights_hash=weights and f"{weights}{folder_hash(bundle.card.path)}",
             room=None if limit is None else limit - held_bytes(),
             labels=bundle.card.output_count or len(bundle.card.outputs),
         )  # fmt: skip
@@ -221,7 +220,7 @@ class Segmenter:
                 return network
             if is_released(bundle.network):
                 path = bundle.card.require_weights()
-                if file_hash(path) != self._hashes[number]:
+                if sha256_of(path) != self._hashes[number]:
                     raise UnusableWeights(
                         "the weights have changed since the bundle was opened",
                         cure="Run the same command again.",
@@ -327,9 +326,16 @@ class Segmenter:
         inputs = image.as_tensor()[None].to(self.bundle.device)
         total = window_count(tuple(inputs.shape[2:]), self.bundle.inferer)
         network = WatchedNetwork(self._network_with(0), total, progress, should_stop)
-        with torch.autocast("cuda", enabled=self.bundle.device.type == "cuda"):
-            logits: Tensor = self.bundle.inferer(inputs, network)
-        return logits[0].float()
+        try:
+            return _inferred(self.bundle.inferer, inputs, network)
+        except torch.OutOfMemoryError:
+            fewer = copy.copy(self.bundle.inferer)
+            if getattr(fewer, "sw_batch_size", 1) == 1:
+                raise
+            fewer.sw_batch_size = 1
+        torch.cuda.empty_cache()
+        network = WatchedNetwork(network.network, total, progress, should_stop)
+        return _inferred(fewer, inputs, network)
 
     def _restore(self, data: dict[str, Any], logits: Tensor) -> np.ndarray:
         """To labels (I, J, K) on the native grid."""
@@ -355,6 +361,13 @@ class Segmenter:
         return UnusableBundle(
             f"{self.card.name} failed on a volume of {volume.geometry.shape}: {cause}"
         )
+
+
+def _inferred(inferer: Any, inputs: Tensor, network: WatchedNetwork) -> Tensor:
+    """(1, C, i, j, k) to logits (L, i, j, k), by the bundle's own inferer."""
+    with torch.autocast("cuda", enabled=inputs.is_cuda):
+        logits: Tensor = inferer(inputs, network)
+    return logits[0].float()
 
 
 def _gridded(image: Any) -> tuple[Geometry, Tensor]:

@@ -101,11 +101,19 @@ class WindowLogits:
         """(1, C, roi_size...) to logits (L, roi_size...) float32 on the CPU."""
         run = self._opened(tuple(window.shape), network)
         try:
-            logits = run(window.to(self._device))
-        except torch.OutOfMemoryError:  # what torch keeps for later may be what lacks
-            torch.cuda.empty_cache()
-            logits = run(window.to(self._device))
+            logits = run(self._on_device(window))
+        except torch.OutOfMemoryError:
+            logits = None  # tried again below, where the error holds no tensors any more
+        if logits is None:
+            torch.cuda.empty_cache()  # what torch keeps for later may be what lacks
+            logits = run(self._on_device(window))
         return _checked(logits, window).float().cpu()[0]
+
+    def _on_device(self, window: Tensor) -> Tensor:
+        """On a GPU by way of memory that the system does not move, which is copied faster."""
+        if self._device.type != "cuda":
+            return window.to(self._device)
+        return window.pin_memory().to(self._device, non_blocking=True)
 
     def _opened(self, shape: tuple[int, ...], network: int) -> Network:
         if self._shape != shape:  # what was opened for another shape is let go
@@ -136,14 +144,12 @@ def _constant(window: Tensor) -> tuple[float, ...] | None:
     return tuple(first[:, 0].tolist())
 
 
-def _checked(logits: object, window: Tensor) -> Tensor:
+def _checked(logits: Tensor, window: Tensor) -> Tensor:
     """Refuse what is no map of logits of the window's own shape."""
-    if isinstance(logits, (tuple, list)) and logits:
-        logits = logits[0]  # deep supervision: the finest first
-    if not isinstance(logits, Tensor) or logits.shape[2:] != window.shape[2:]:
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if logits.shape[2:] != window.shape[2:]:
         raise UnusableBundle(
-            f"the network gave {shape} for a window of {tuple(window.shape)}, no logits of its "
-            "shape"
+            f"the network gave {tuple(logits.shape)} for a window of {tuple(window.shape)}: they "
+            "must have the same voxels",
+            cure="Check the config's network_def against the weights.",
         )
     return logits

@@ -14,10 +14,9 @@ from unetr_app.inference.backends.opening import AUTO, Opening, open_beside_cpu
 from unetr_app.inference.backends.openvino_backend import OPENVINO
 from unetr_app.inference.backends.trial import TORCH
 
-__all__ = ["BACKENDS", "LIBRARIES", "Backend", "open_backend"]
+__all__ = ["LIBRARIES", "Backend", "open_backend"]
 
 LIBRARIES: dict[str, Library] = {library.name: library for library in (OPENVINO, ONNXRUNTIME)}
-BACKENDS = (AUTO, TORCH, *LIBRARIES)  # what a user may name
 
 
 def open_backend(
@@ -30,7 +29,7 @@ def open_backend(
     with torch; elsewhere it is torch. Converted networks and choices are kept in the user's cache.
 
     Args:
-        name: One of `BACKENDS`.
+        name: ``"auto"``, ``"torch"``, or one of `LIBRARIES`.
         network: In evaluation mode, on ``device``. Its weights may get another memory layout.
         window: (1, C, d, h, w): the one shape that windows will have.
         weights_hash: Of its weights and configuration; where empty, nothing is kept.
@@ -50,9 +49,10 @@ def open_backend(
         >>> backend.name, backend(torch.zeros(1, 1, 4, 4, 4)).shape
         ('torch', torch.Size([1, 2, 4, 4, 4]))
     """
-    if name not in BACKENDS:
+    known = (AUTO, TORCH, *LIBRARIES)
+    if name not in known:
         raise InvalidRequest(
-            f"there is no backend {name!r}", cure=f"There are: {', '.join(BACKENDS)}."
+            f"there is no backend {name!r}", cure=f"There are: {', '.join(known)}."
         )
     if device is not None and device.type != "cpu":
         return open_beside_cpu(name, network, device)

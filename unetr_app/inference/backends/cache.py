@@ -11,7 +11,6 @@ entries or none. A cache that cannot be used costs time, and nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -24,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from unetr_app.checksum import sha256_of
 from unetr_app.errors import UnwritableOutput
 from unetr_app.io.atomic import write_json
 
@@ -122,8 +122,7 @@ def _hashes(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
         if path.name != _WHOLE:
-            with path.open("rb") as file:
-                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+            found[path.name] = sha256_of(path)
     return found
 
 
