@@ -47,14 +47,16 @@ class BundleConfig:
         self.missing: list[str] = []
         self._parser: Any = ConfigParser()
         try:
-            self._parser.read_config(str(path))
-            self._parser.read_meta(str(card.path / METADATA))
-            raw: dict[str, Any] = anchored(self._parser.get(), card.path)
-            for folder in ("dataset_dir", "output_dir"):
-                raw.setdefault(folder, str(card.path / folder))
-            self._parser.set(raw | {"bundle_root": str(card.path), "device": device})
-            self._parser.resolve_macro_and_relative_ids()
-            self._parser.set(prepared(self._parser.get(), self.missing))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of names that MONAI has changed
+                self._parser.read_config(str(path))
+                self._parser.read_meta(str(card.path / METADATA))
+                raw: dict[str, Any] = anchored(self._parser.get(), card.path)
+                for folder in ("dataset_dir", "output_dir"):
+                    raw.setdefault(folder, str(card.path / folder))
+                self._parser.set(raw | {"bundle_root": str(card.path), "device": device})
+                self._parser.resolve_macro_and_relative_ids()
+                self._parser.set(prepared(self._parser.get(), self.missing))
         except UnetrError:
             raise
         except Exception as error:  # YAML and JSON readers raise their own

@@ -49,7 +49,7 @@ class LabelMap:
 
 
 class Masks:
-    """For each channel whether its logit is above a threshold; channels may overlap.
+    """For each channel whether its logit reaches a threshold, as MONAI has it; channels may overlap.
 
     Args:
         shape: Of the native grid.
@@ -65,7 +65,7 @@ class Masks:
         """Keep a mask a channel."""
         if not len(self.array):
             self.array = np.zeros((len(piece.logits), *self._shape), dtype=bool)
-        for channel, values in enumerate(piece.logits.numpy() > self._threshold):
+        for channel, values in enumerate(piece.logits.numpy() >= self._threshold):
             piece.write(values, self.array[channel])
 
 

@@ -316,7 +316,7 @@ class Segmenter:
         how = self.bundle.restoration
         if how.kind == "exclusive":
             return logits.argmax(dim=0) > 0
-        return (logits > how.threshold).any(dim=0)
+        return (logits >= how.threshold).any(dim=0)
 
     @torch.inference_mode()
     def _infer(
