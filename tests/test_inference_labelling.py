@@ -17,12 +17,14 @@ from unetr_app.inference.cells import cells_of
 from unetr_app.inference.labelling import Labelling, ready_for_logits
 from unetr_app.inference.nearest import nearest_home
 from unetr_app.inference.streaming import reduce_streaming
+from unetr_app.inference.way_home import WayHome
 from unetr_app.inference.window_plan import Member, Shape, WindowPlan
 from unetr_app.labels import LabelSet
 from unetr_app.resample import resample_array
 
 MODEL = Geometry((10, 9, 8), np.diag([2.0, 2.0, 2.0, 1.0]))
 NATIVE = Geometry((19, 8, 12), np.diag([1.0, 2.2, 1.3, 1.0]))
+WAY = WayHome.plain(MODEL, NATIVE)
 TABLE = LabelSet.from_names({1: "one", 2: "two"})
 
 
@@ -46,13 +48,13 @@ def _labels(how: Restoration, logits: Tensor) -> NDArray[Any]:
     def logits_of(member: Member, start: Shape) -> Tensor:
         return plan.place(plan.cut(logits, member, start)[0], member).clone()
 
-    labelling = Labelling(how, MODEL, NATIVE, plan.order)
+    labelling = Labelling(how, WAY, plan.order)
     reduce_streaming(cells_of(plan), logits_of, [labelling.route], labelling.activation)
     return labelling.finish(TABLE)
 
 
 def _home(array: NDArray[Any]) -> NDArray[Any]:
-    return np.stack([resample_array(a, MODEL, NATIVE) for a in array])
+    return np.stack([resample_array(a, MODEL, NATIVE, edge=np.inf) for a in array])
 
 
 def _agree(found: NDArray[Any], wanted: NDArray[Any]) -> None:
@@ -73,7 +75,7 @@ def test_logits_or_probabilities_go_home_and_the_largest_wins() -> None:
 def test_labels_that_are_made_first_go_home_by_the_nearest_voxel() -> None:
     logits = _logits()
     how = Restoration("exclusive", discrete_first=True, activation="softmax")
-    wanted = nearest_home(logits.argmax(dim=0).numpy(), MODEL, NATIVE)
+    wanted = nearest_home(logits.argmax(dim=0).numpy(), WAY)
     np.testing.assert_array_equal(_labels(how, logits), wanted)
     _agree(_labels(ready_for_logits(how), logits), _home(logits.numpy()).argmax(axis=0))
 

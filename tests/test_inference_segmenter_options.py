@@ -141,7 +141,7 @@ def test_labels_are_those_of_monais_inferer_and_of_resampled_logits(
     inferer = SlidingWindowInferer((16, 16, 16), overlap=overlap, mode="gaussian")
     segmenter = _opened(tmp_path / "bundle", inferer=inferer)
     volume = _noise()
-    image: Any = preprocess(segmenter.bundle, volume)["image"]
+    image: Any = preprocess(segmenter.bundle, volume)[0]["image"]
     with torch.inference_mode():
         logits: Any = inferer(image.as_tensor()[None], segmenter.bundle.network)
     i, j, k = image.shape[1:]

@@ -12,7 +12,6 @@ from unetr_app import resample
 from unetr_app.geometry import Geometry
 from unetr_app.labels import LabelSet
 from unetr_app.resample import (
-    BORDER,
     resample_array,
     resample_labels,
     resample_to,
@@ -186,9 +185,9 @@ def test_restoring_is_the_largest_of_each_channel_resampled(
 ) -> None:
     model, native = grids
     logits = np.random.default_rng(seed).normal(size=(channels, *model.shape)).astype(np.float32)
-    every = np.stack([resample_array(c, model, native, edge=BORDER) for c in logits])
+    every = np.stack([resample_array(c, model, native, edge=1.5) for c in logits])
     expected = np.where(_inside(model, native, -1.0), every.argmax(axis=0), 0)
-    restored = restore_label_map(logits, model, native)
+    restored = restore_label_map(logits, model, native, 1.5)
     edge = _inside(model, native, -1.001) & ~_inside(model, native, -0.999)
     assert restored.dtype == np.uint8
     np.testing.assert_array_equal(restored[~edge], expected[~edge])

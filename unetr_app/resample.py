@@ -13,7 +13,9 @@ from unetr_app.geometry import Geometry
 from unetr_app.volume import Segmentation, Volume
 
 HALF = 0.5  # voxels: to where the outermost voxels reach
-BORDER = 1.5  # voxels outside of a grid that was made to cover another: rounding of its shape
+BESIDE = (
+    1 - 1e-6
+)  # voxels: to where linear interpolation with zeros beyond leaves something of them
 _SNAP = 1e-5  # index steps closer to a whole number than this are that number
 _SLAB_VOXELS = 4_000_000  # voxels of the target computed at a time
 
@@ -84,29 +86,29 @@ def resample_array(
 
 
 def restore_label_map(
-    logits: NDArray[np.floating[Any]], here: Geometry, native: Geometry
+    logits: NDArray[np.floating[Any]], here: Geometry, native: Geometry, edge: float = np.inf
 ) -> NDArray[Any]:
     """From logits on the model grid to a label map on the native grid.
 
     The logits of each channel are resampled and the largest wins (the first of equal ones), slab
-    by slab, so that memory does not grow with the number of channels. A model grid covers the
-    native one but for rounding of its shape, by which it may end up to a voxel too early; native
-    voxels as far outside take the nearest ones.
+    by slab, so that memory does not grow with the number of channels.
 
     Args:
         logits: (L, i, j, k), channel 0 background.
         here: The model grid.
         native: The grid that the case was acquired on.
+        edge: Voxels of the model grid beyond its outermost centres to where these count. A grid
+            that was made to cover the native one may end some voxels too early all the same.
 
     Returns:
-        (I, J, K) channel numbers, the smallest unsigned integer; 0 outside the model grid.
+        (I, J, K) channel numbers, the smallest unsigned integer; 0 beyond the edge.
     """
     labels = np.zeros(native.shape, dtype=np.uint8 if len(logits) <= 256 else np.uint16)
     for start, slab in _slabs(native):
         winner = labels[start : start + slab.shape[0]]
-        best = resample_array(logits[0], here, slab, outside=0.0, edge=BORDER)
+        best = resample_array(logits[0], here, slab, outside=0.0, edge=edge)
         for channel in range(1, len(logits)):
-            rival = resample_array(logits[channel], here, slab, outside=-np.inf, edge=BORDER)
+            rival = resample_array(logits[channel], here, slab, outside=-np.inf, edge=edge)
             wins = rival > best
             winner[wins] = channel
             np.maximum(best, rival, out=best)

@@ -68,12 +68,6 @@ class Bundle:
         return replace(found, values=region_values(dict(self.card.outputs), self._channels))
 
     @property
-    def crops(self) -> bool:
-        """Does the preprocessing leave parts of the image out?"""
-        preprocessing: Any = self.preprocessing  # MONAI leaves its transforms without types
-        return any("Crop" in type(step).__name__ for step in preprocessing.transforms)
-
-    @property
     def _channels(self) -> int:
         """Channels of the network's output."""
         return self.card.output_count or len(self.card.outputs)

@@ -6,7 +6,7 @@ Transforms are recognised by their classes' names, so that this needs neither to
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from unetr_app.bundle.restoration import Activation, Grid, Kind, LabelStep, Restoration
@@ -128,7 +128,7 @@ class _Reading:
             self.kind,
             threshold=self.threshold,
             discrete_first=first,
-            turns_last=_turns_last(self.preprocessing),
+            inverts=self.is_home,
             activation="none" if first else self.early,
             steps=tuple(self.steps),
             merges=self.merged,
@@ -225,12 +225,6 @@ class _Reading:
     def _add(self, step: Any) -> None:
         grid: Grid = "native" if self.is_home else "model"
         self.steps.append(LabelStep(step, grid))
-
-
-def _turns_last(preprocessing: Sequence[Any]) -> bool:
-    names = [name_of(step) for step in preprocessing]
-    turns = [n for n, name in enumerate(names) if name == "Orientationd"]
-    return bool(turns) and any(name in _RESAMPLING for name in names[: turns[-1]])
 
 
 def _dim(step: Any) -> int:

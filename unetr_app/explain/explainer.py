@@ -166,7 +166,7 @@ def _on_model_grid(bundle: Bundle, volume: Volume) -> Volume:
             f"the image has {len(volume.data)} channels; {card.name} takes {len(card.channels)}"
         )
     try:
-        image = preprocess(bundle, volume)["image"]
+        image = preprocess(bundle, volume)[0]["image"]
         data = image.as_tensor().float().cpu().numpy()
         unlike = card.training_range.check(volume, force=True) if card.training_range else []
         return Volume(

@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unetr_app.geometry import Geometry
 from unetr_app.inference.blending import Block
 from unetr_app.inference.carries import Carries
+from unetr_app.inference.way_home import WayHome
 from unetr_app.inference.window_plan import Shape
-from unetr_app.resample import BORDER, axes_between, index_map
+from unetr_app.resample import axes_between, index_map
 
 _AT_A_TIME = 1 << 22  # logits that are interpolated at a time
 
@@ -55,24 +55,23 @@ class Piece:
 class Homecoming:
     """Takes blocks of the model grid in their order, and gives what they say of the native grid.
 
-    Interpolation is linear, as of `unetr_app.resample.restore_label_map`; native voxels whose
-    centre lies further outside the model grid than ``edge`` are left out.
+    Interpolation is linear; native voxels of which nothing is known are left out.
 
     Args:
-        model: The model grid.
-        native: The native grid.
+        way: From the model grid to the native grid.
         order: Axes of the model grid in which blocks come, the slowest first.
-        edge: Voxels of the model grid beyond its outermost centres to where these count.
     """
 
-    def __init__(self, model: Geometry, native: Geometry, order: Shape, edge: float = BORDER):
-        self._native_shape = native.shape
+    def __init__(self, way: WayHome, order: Shape):
+        self._way = way
+        self._native_shape = way.native.shape
         self._order = order
-        self._edge = edge
         self._edges = Carries()
-        self._matrix, self._offset = index_map(model, native)
+        self._matrix, self._offset = index_map(way.model, way.native)
         self._inverse = np.linalg.inv(self._matrix)
-        self._model_shape = model.shape
+        self._model_shape = way.model.shape
+        limits = way.limits or (None, None, None)
+        self._spans = tuple(map(_Span, way.known, limits))
         axes = axes_between(self._matrix)
         self._lines = None if axes is None else self._find_lines(axes)
         self.is_exact = self._lines is not None and all(line.is_whole for line in self._lines)
@@ -105,9 +104,8 @@ class Homecoming:
         for axis in range(3):
             native = axes.index(axis)
             at = self._matrix[axis, native] * np.arange(self._native_shape[native])
-            lines.append(
-                _Line(native, at + self._offset[axis], self._model_shape[axis], self._edge)
-            )
+            taps = self._spans[axis].taps(at + self._offset[axis])
+            lines.append(_Line(native, taps, self._way.covered[native]))
         i, j, k = lines
         return i, j, k
 
@@ -143,28 +141,88 @@ class Homecoming:
             part = slice(begin, min(begin + step, rows.stop))
             index = np.mgrid[part, box[1], box[2]].reshape(3, -1)
             at = self._matrix @ index + self._offset[:, None]
-            size = np.asarray(self._model_shape)[:, None]
-            inside = ((at >= -self._edge) & (at <= size - 1 + self._edge)).all(axis=0)
-            at = np.clip(at, 0, size - 1)
-            last = np.ceil(at).astype(np.int64)
-            mine = inside.copy()
-            for axis in range(3):
-                mine &= (last[axis] >= own[axis]) & (last[axis] < block.stop[axis])
+            taps = [span.taps(places) for span, places in zip(self._spans, at, strict=True)]
+            mine = np.ones(index.shape[1], dtype=bool)
+            for axis, each in enumerate(taps):
+                mine &= each.exists & (each.high >= own[axis]) & (each.high < block.stop[axis])
             if mine.any():
                 for chosen in _in_parts(np.flatnonzero(mine), len(block.logits)):
-                    values = _trilinear(block, at[:, chosen], last[:, chosen])
+                    values = _trilinear(block, [each.some(chosen) for each in taps])
                     yield Piece(tuple(index[:, chosen]), values)
 
     def _native_box(self, block: Block) -> tuple[slice, slice, slice]:
-        """Native voxels that a block may reach, those beyond the model grid's edge included."""
-        more = max(self._edge, 1.0)
-        ends = [(s - more, e - 1 + more) for s, e in zip(block.start, block.stop, strict=True)]
+        """Native voxels that a block may reach, those beyond the model grid included."""
+        far = np.array(list(product(*[(0, n - 1) for n in self._native_shape]))).T
+        all_of_it = self._matrix @ far + self._offset[:, None]
+        ends: list[tuple[float, float]] = []
+        for axis, (start, stop) in enumerate(zip(block.start, block.stop, strict=True)):
+            first, end = self._spans[axis].known
+            is_first, is_last = start <= first, stop >= end
+            low, high = all_of_it[axis].min() - 1, all_of_it[axis].max() + 1
+            ends.append((low if is_first else start - 1, high if is_last else stop))
         corners = np.array(list(product(*ends))).T - self._offset[:, None]
         reached = self._inverse @ corners
-        low = np.maximum(np.floor(reached.min(axis=1)).astype(int), 0)
-        high = np.minimum(np.ceil(reached.max(axis=1)).astype(int) + 1, self._native_shape)
+        first, end = np.array(self._way.covered).T
+        low = np.maximum(np.floor(reached.min(axis=1)).astype(int), first)
+        high = np.minimum(np.ceil(reached.max(axis=1)).astype(int) + 1, end)
         i, j, k = (slice(int(a), int(max(a, b))) for a, b in zip(low, high, strict=True))
         return i, j, k
+
+
+@dataclass(frozen=True)
+class _Taps:
+    """The two voxels of an axis of the model grid that each place lies between.
+
+    Args:
+        low: The lower one (N,).
+        high: The upper one, or the same.
+        low_share: What the lower one counts (N,).
+        high_share: What the upper one counts.
+        exists: Does either count? (N,)
+    """
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    low_share: NDArray[np.float32]
+    high_share: NDArray[np.float32]
+    exists: NDArray[np.bool_]
+
+    def some(self, chosen: NDArray[np.int64]) -> _Taps:
+        """Those of some places."""
+        return _Taps(
+            self.low[chosen], self.high[chosen], self.low_share[chosen], self.high_share[chosen],
+            self.exists[chosen],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Span:
+    """An axis of the model grid.
+
+    Args:
+        known: The first voxel that counts and the one after the last; others are zero.
+        limits: Of the places: one beyond them is at them. None for no limits.
+    """
+
+    known: tuple[int, int]
+    limits: tuple[int, int] | None
+
+    def taps(self, at: NDArray[np.float64]) -> _Taps:
+        """For places in voxels of the model grid (N,)."""
+        first, stop = self.known
+        if self.limits is not None:
+            at = np.clip(at, self.limits[0], self.limits[1] - 1)
+        low = np.floor(at).astype(np.int64)
+        high = np.ceil(at).astype(np.int64)
+        share = (at - low).astype(np.float32)
+        has_low = (low >= first) & (low < stop)
+        has_high = (high >= first) & (high < stop)
+        low_share = np.where(has_low, 1 - share, 0).astype(np.float32)
+        high_share = np.where(has_high, share, 0).astype(np.float32)
+        return _Taps(
+            np.where(has_low, low, high), np.where(has_high, high, low), low_share, high_share,
+            (low_share > 0) | (high_share > 0),
+        )  # fmt: skip
 
 
 class _Line:
@@ -172,25 +230,22 @@ class _Line:
 
     Args:
         native: The native axis.
-        at: Place of each of its voxels, in voxels of the model grid.
-        size: Voxels of the model grid along the axis.
-        edge: As of `Homecoming`.
+        taps: Of each of its voxels.
+        covered: Its first voxel that is made of others and the one after the last.
     """
 
-    def __init__(self, native: int, at: NDArray[np.float64], size: int, edge: float):
+    def __init__(self, native: int, taps: _Taps, covered: tuple[int, int]):
         self.native = native
-        inside = np.flatnonzero((at >= -edge) & (at <= size - 1 + edge))
+        inside = covered[0] + np.flatnonzero(taps.exists[slice(*covered)])
         self._first = int(inside[0]) if len(inside) else 0
         self._end = int(inside[-1]) + 1 if len(inside) else 0
-        clipped = np.clip(at, 0, size - 1)
-        self._low = np.floor(clipped).astype(np.int64)
-        self._high = np.ceil(clipped).astype(np.int64)
-        self._share = (clipped - self._low).astype(np.float32)
-        self.is_whole = not self._share.any()
+        self._taps = taps
+        own = slice(self._first, self._end)
+        self.is_whole = not taps.high_share[own].any() and bool((taps.low_share[own] == 1).all())
 
     def within(self, start: int, stop: int) -> tuple[int, int]:
         """First native voxel and the one after the last whose upper neighbour is in a block."""
-        high = self._high[self._first : self._end]
+        high = self._taps.high[self._first : self._end]
         found = np.flatnonzero((high >= start) & (high < stop))
         if not len(found):
             return 0, 0
@@ -202,14 +257,15 @@ class _Line:
         As a product with a matrix of two numbers a row, which is several times as fast as picking
         neighbours where they do not lie side by side in memory.
         """
-        low, high = self._low[first:last] - start, self._high[first:last] - start
-        share = self._share[first:last]
-        if not share.any():
+        taps = self._taps
+        low, high = taps.low[first:last] - start, taps.high[first:last] - start
+        low_share, high_share = taps.low_share[first:last], taps.high_share[first:last]
+        if not high_share.any() and (low_share == 1).all():
             return _picked(logits, axis, low)
         rows = np.arange(last - first)
         matrix = np.zeros((last - first, logits.shape[1 + axis]), dtype=np.float32)
-        np.add.at(matrix, (rows, low), 1 - share)
-        np.add.at(matrix, (rows, high), share)
+        np.add.at(matrix, (rows, low), low_share)
+        np.add.at(matrix, (rows, high), high_share)
         weights = torch.from_numpy(matrix)
         if axis == 2:
             return logits @ weights.T
@@ -236,17 +292,17 @@ def _in_parts(chosen: NDArray[np.int64], channels: int) -> list[NDArray[np.int64
     return np.array_split(chosen, max(1, -(-len(chosen) * channels // _AT_A_TIME)))
 
 
-def _trilinear(block: Block, at: NDArray[np.float64], last: NDArray[np.int64]) -> Tensor:
-    """(L, N) at places (3, N), between the voxels ``last`` and those one step before."""
-    start = np.asarray(block.start)[:, None]
-    first = np.floor(at).astype(np.int64)
-    share = torch.from_numpy((at - first).astype(np.float32))
-    ends = (torch.from_numpy(first - start), torch.from_numpy(last - start))
-    total = torch.zeros(len(block.logits), at.shape[1])
-    for corner in product((0, 1), repeat=3):
-        weight = torch.ones(at.shape[1])
-        for axis, end in enumerate(corner):
-            weight = weight * (share[axis] if end else 1 - share[axis])
-        i, j, k = (ends[end][axis] for axis, end in enumerate(corner))
-        total.addcmul_(block.logits[:, i, j, k], weight)
+def _trilinear(block: Block, taps: list[_Taps]) -> Tensor:
+    """(L, N) between the voxels of three axes."""
+    ends = [
+        (
+            (torch.from_numpy(each.low - start), torch.from_numpy(each.low_share)),
+            (torch.from_numpy(each.high - start), torch.from_numpy(each.high_share)),
+        )
+        for each, start in zip(taps, block.start, strict=True)
+    ]
+    total = torch.zeros(len(block.logits), len(taps[0].low))
+    for corner in product(*ends):
+        (i, a), (j, b), (k, c) = corner
+        total.addcmul_(block.logits[:, i, j, k], a * b * c)
     return total

@@ -20,9 +20,9 @@ from unetr_app.inference.homecoming import Homecoming
 from unetr_app.inference.nearest import nearest_home
 from unetr_app.inference.reductions import LabelMap, Masks, probabilities
 from unetr_app.inference.streaming import Route
+from unetr_app.inference.way_home import WayHome
 from unetr_app.inference.window_plan import Shape
 from unetr_app.labels import LabelSet
-from unetr_app.resample import BORDER
 
 
 class Labelling:
@@ -30,23 +30,22 @@ class Labelling:
 
     Args:
         restoration: How logits become labels; of a kind that is understood.
-        model: The model grid.
-        native: The native grid.
+        way: From the model grid to the native grid.
         order: Axes of the model grid in which blocks come.
         result_key: Under which the bundle's steps expect the labels.
-        edge: Voxels of the model grid beyond its outermost centres to where these count.
     """
 
     def __init__(
-        self, restoration: Restoration, model: Geometry, native: Geometry, order: Shape, *,
-        result_key: str = "pred", edge: float = BORDER,
-    ):  # fmt: skip
-        self._how, self._model, self._native = restoration, model, native
+        self, restoration: Restoration, way: WayHome, order: Shape, *, result_key: str = "pred"
+    ):
+        self._how, self._way = restoration, way
+        self._model, self._native = way.model, way.native
         self._result_key = result_key
         self.exclusive = restoration.kind == "exclusive"
-        grid = model if restoration.discrete_first else native
-        self._edge = edge
-        self._home = Homecoming(model, grid, order, edge)
+        if restoration.discrete_first:  # what is decided there comes home in the end
+            way = WayHome.plain(way.model, way.model)
+        grid = way.native
+        self._home = Homecoming(way, order)
         self._kept = LabelMap(grid.shape) if self.exclusive else Masks(grid.shape, self._threshold)
         self.route: Route = (self._home, (self._kept,))
 
@@ -97,13 +96,7 @@ class Labelling:
         steps = self._how.steps
         if self._how.discrete_first:
             array = self._stepped(array, grid, [step for step in steps if step.grid == "model"])
-            turns_last = self._how.turns_last
-            array = np.stack([
-                nearest_home(
-                    mask, self._model, self._native, edge=self._edge, turns_last=turns_last
-                )
-                for mask in array
-            ])  # fmt: skip
+            array = np.stack([nearest_home(mask, self._way) for mask in array])
             steps = [step for step in steps if step.grid == "native"]
         array = self._stepped(array, self._native, steps)
         if self.exclusive or self._how.merges:

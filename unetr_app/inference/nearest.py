@@ -10,13 +10,11 @@ from monai.networks.utils import to_norm_affine
 from numpy.typing import NDArray
 
 from unetr_app.geometry import Geometry
-from unetr_app.resample import BORDER, axes_between, index_map, resample_array
+from unetr_app.inference.way_home import Ends, WayHome
+from unetr_app.resample import axes_between, index_map, resample_array
 
 
-def nearest_home(
-    labels: NDArray[Any], model: Geometry, native: Geometry, *, edge: float = BORDER,
-    turns_last: bool = False,
-) -> NDArray[Any]:  # fmt: skip
+def nearest_home(labels: NDArray[Any], way: WayHome) -> NDArray[Any]:
     """Each native voxel takes the value of the nearest voxel of the model grid.
 
     Between two voxels that are equally near, as every other slice is where 3 mm came from 1.5 mm,
@@ -25,44 +23,66 @@ def nearest_home(
 
     Args:
         labels: (i, j, k) on the model grid.
-        model: Its grid.
-        native: The grid wanted.
-        edge: Voxels of the model grid beyond its outermost centres to where these count.
-        turns_last: As of `unetr_app.bundle.restoration.Restoration`.
+        way: From the model grid to the native grid.
 
     Returns:
-        (I, J, K) of the same type, 0 beyond the edge.
+        (I, J, K) of the same type, 0 where nothing is known.
     """
-    if axes_between(index_map(model, native)[0]) is None:
-        whole = labels.astype(np.uint16)  # scipy takes no masks
-        moved = resample_array(whole, model, native, order=0, edge=edge)
-        return moved.astype(labels.dtype)
-    if turns_last:
-        labels, model = _turned(labels, model, native.orientation), _like(model, native)
-        return _picked(labels, model, native, edge)
-    picked = _picked(labels, model, _like(native, model), edge)
-    return np.ascontiguousarray(_turned(picked, _like(native, model), native.orientation))
+    here, there = way.resampled, way.before
+    array = _moved(_cut(labels, way.known), way.model, here)
+    if axes_between(index_map(here, there)[0]) is None:
+        edge = np.inf if way.replicates else 0.5
+        whole = array.astype(np.uint16)  # scipy takes no masks
+        array = resample_array(whole, here, there, order=0, edge=edge).astype(labels.dtype)
+    elif here != there:
+        turned = there.reoriented(here.orientation)
+        array = _picked(array, here, turned, replicates=way.replicates)
+        array = _moved(array, turned, there)
+    return np.ascontiguousarray(_cut(_moved(array, there, way.native), way.covered))
 
 
-def _like(geometry: Geometry, other: Geometry) -> Geometry:
-    return geometry.reoriented(other.orientation)
+def _cut(array: NDArray[Any], ends: Ends) -> NDArray[Any]:
+    """The array, 0 outside some ends."""
+    inside = tuple(slice(*each) for each in ends)
+    if array[inside].shape == array.shape:
+        return array
+    cut = np.zeros_like(array)
+    cut[inside] = array[inside]
+    return cut
 
 
-def _turned(array: NDArray[Any], here: Geometry, codes: str) -> NDArray[Any]:
-    order, flips = here.reorientation(codes)
-    return np.flip(array.transpose(order), flips)
+def _moved(array: NDArray[Any], here: Geometry, there: Geometry) -> NDArray[Any]:
+    """On a grid that differs by whole voxels; 0 beyond the array."""
+    if here == there:
+        return array
+    matrix, offset = (np.rint(part).astype(int) for part in index_map(here, there))
+    axes = axes_between(matrix)
+    assert axes is not None
+    array = array.transpose(axes)
+    for axis, (count, old) in enumerate(zip(there.shape, axes, strict=True)):
+        at = matrix[old, axis] * np.arange(count) + offset[old]
+        array = _taken(array, axis, at, is_inside=(at >= 0) & (at < here.shape[old]))
+    return array
 
 
-def _picked(array: NDArray[Any], here: Geometry, there: Geometry, edge: float) -> NDArray[Any]:
+def _picked(
+    array: NDArray[Any], here: Geometry, there: Geometry, *, replicates: bool
+) -> NDArray[Any]:
     """From one grid to another whose axes have the same directions in the same order."""
-    matrix, offset = index_map(here, there)
     for axis, places in enumerate(_places(here, there)):
         last = here.shape[axis] - 1
-        nearest = np.rint(places).astype(np.int64)  # halves to even numbers
-        array = array.take(np.clip(nearest, 0, last), axis=axis)
-        at = matrix[axis, axis] * np.arange(len(places)) + offset[axis]
-        array[(slice(None),) * axis + ((at < -edge) | (at > last + edge),)] = 0
+        at = np.rint(places).astype(np.int64)  # halves to even numbers
+        array = _taken(array, axis, at, is_inside=replicates | ((at >= 0) & (at <= last)))
     return array
+
+
+def _taken(
+    array: NDArray[Any], axis: int, at: NDArray[np.int64], *, is_inside: NDArray[np.bool_]
+) -> NDArray[Any]:
+    """The voxels at some places along an axis, those outside set to 0."""
+    taken = array.take(np.clip(at, 0, array.shape[axis] - 1), axis=axis)
+    taken[(slice(None),) * axis + (~is_inside,)] = 0
+    return taken
 
 
 def _places(here: Geometry, there: Geometry) -> list[NDArray[np.float64]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unetr_app.inference.way_home import Stage
 from unetr_app.volume import Volume
 
 
@@ -15,7 +17,9 @@ class Prepared:
     Args:
         volume: As it was read.
         data: What the preprocessing gave, by key.
+        stages: Where the image was before it, and after each of its steps.
     """
 
     volume: Volume
     data: dict[str, Any]
+    stages: Sequence[Stage]

@@ -10,11 +10,13 @@ from monai.data.meta_tensor import MetaTensor
 from numpy.typing import NDArray
 
 from unetr_app.bundle import Bundle
+from unetr_app.inference.restore import model_geometry
+from unetr_app.inference.way_home import Stage
 from unetr_app.volume import Volume
 
 
-def preprocess(bundle: Bundle, volume: Volume) -> dict[str, Any]:
-    """Apply a bundle's preprocessing.
+def preprocess(bundle: Bundle, volume: Volume) -> tuple[dict[str, Any], list[Stage]]:
+    """Apply a bundle's preprocessing; what it does at random is the same each time.
 
     Args:
         bundle: An opened bundle.
@@ -22,13 +24,24 @@ def preprocess(bundle: Bundle, volume: Volume) -> dict[str, Any]:
 
     Returns:
         What the preprocessing gives: under the bundle's ``image_key`` a `MetaTensor` (C, i, j, k)
-        on the model grid.
+        on the model grid. And where the image was before, and after each step.
     """
     keys = bundle.input_keys
     channels = [volume.data] if len(keys) == 1 else np.split(volume.data, len(keys))
     images = {key: _placed(data, volume) for key, data in zip(keys, channels, strict=True)}
-    data: Any = bundle.preprocessing(images)
-    return dict(data)
+    data: Any = images
+    stages = [Stage(volume.geometry)]
+    noted = 0
+    bundle.preprocessing.set_random_state(seed=0)
+    steps: Any = bundle.preprocessing.transforms
+    for step in steps:
+        data = step(data)
+        image = data.get(bundle.image_key, data.get(keys[0]))
+        if isinstance(image, MetaTensor) and image.ndim == 4:
+            operations = image.applied_operations
+            stages.append(Stage(model_geometry(image), tuple(operations[noted:])))
+            noted = len(operations)
+    return dict(data), stages
 
 
 def _placed(data: NDArray[np.float32], volume: Volume) -> MetaTensor:

@@ -49,7 +49,7 @@ class LabelMap:
 
 
 class Masks:
-    """For each channel whether its logit reaches a threshold, as MONAI has it; channels may overlap.
+    """For each channel whether its logit reaches a threshold; channels may overlap.
 
     Args:
         shape: Of the native grid.

@@ -21,7 +21,7 @@ from unetr_app.errors import UnusableBundle
 from unetr_app.geometry import Geometry
 from unetr_app.io.formats import image_ending
 from unetr_app.io.names import safe_name
-from unetr_app.resample import restore_label_map
+from unetr_app.resample import BESIDE, restore_label_map
 
 
 def model_geometry(image: MetaTensor) -> Geometry:
@@ -64,7 +64,9 @@ class RestoreLabelsd(MapTransform):
                     "the network gave values that are not finite",
                     cure="Look for such values in weights and image; on a GPU, try --device cpu.",
                 )
-            labels = restore_label_map(logits, model_geometry(image), native)
+            crops = any("Crop" in operation["class"] for operation in image.applied_operations)
+            edge = BESIDE if crops else np.inf
+            labels = restore_label_map(logits, model_geometry(image), native, edge)
             meta = {
                 name: image.meta[name]
                 for name in ("filename_or_obj", "original_affine", "spatial_shape", "space")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,6 @@ from unetr_app.errors import (
     UnusableBundle,
     UnusableWeights,
 )
-from unetr_app.geometry import Geometry
 from unetr_app.inference.allocator import return_freed_memory
 from unetr_app.inference.backends import Backend, open_backend
 from unetr_app.inference.backends.trial import TORCH
@@ -43,13 +42,12 @@ from unetr_app.inference.prepared import Prepared
 from unetr_app.inference.preprocess import preprocess
 from unetr_app.inference.reductions import EntropyFile, ProbabilityFile, Reduction
 from unetr_app.inference.region import find_region
-from unetr_app.inference.restore import model_geometry
 from unetr_app.inference.streaming import plan_windows, reduce_streaming
 from unetr_app.inference.watched import Progress, ShouldStop, WatchedNetwork, watched
+from unetr_app.inference.way_home import Stage, WayHome, find_way_home
 from unetr_app.inference.window_count import window_count
 from unetr_app.inference.window_logits import WindowLogits
 from unetr_app.inference.window_plan import WindowPlan
-from unetr_app.resample import BORDER, HALF
 from unetr_app.version import __version__
 from unetr_app.volume import Segmentation, Volume
 
@@ -138,7 +136,7 @@ class Segmenter:
         self._check_channels(volume)
         try:
             with self._preprocessing:
-                return Prepared(volume, preprocess(self.bundle, volume))
+                return Prepared(volume, *preprocess(self.bundle, volume))
         except UnetrError:
             raise
         except Exception as error:  # what a bundle names may raise anything
@@ -176,17 +174,16 @@ class Segmenter:
         prepared = volume if isinstance(volume, Prepared) else self.prepare(volume)
         volume, data = prepared.volume, prepared.data
         try:
-            plan = self._plan(data[self.bundle.image_key])
-            if plan is None:
-                self._require_plain(maps)
-                logits = self._infer(data[self.bundle.image_key], progress, should_stop)
-                labels = self._restore(data, logits)
+            image = _placed(data[self.bundle.image_key])
+            found = self._plan(image, prepared.stages)
+            if isinstance(found, str):
+                self._require_plain(maps, found)
+                labels = self._restore(data, self._infer(image, progress, should_stop))
             else:
-                model, image = _gridded(data.pop(self.bundle.image_key))
                 data.clear()  # whatever else was made is not needed any more
-                labels = self._stream(
-                    plan, image, model, volume.geometry, maps or {}, on_plan, progress, should_stop
-                )
+                whole = image.as_tensor().float()
+                del image
+                labels = self._stream(*found, whole, maps or {}, on_plan, progress, should_stop)
         except UnetrError:
             raise
         except Exception as error:  # what a bundle names may raise anything
@@ -237,14 +234,23 @@ class Segmenter:
                 f"({', '.join(self.card.channels)})"
             )
 
-    def _plan(self, image: MetaTensor) -> WindowPlan | None:
-        """Where windows lie, if the bundle's inferer and restore steps can be streamed."""
-        if self.bundle.restoration.kind == "other" or image.ndim != 4:
-            return None
+    def _plan(self, image: MetaTensor, stages: Sequence[Stage]) -> tuple[WindowPlan, WayHome] | str:
+        """Where windows lie and how their logits go home; or why that cannot be streamed."""
+        how = self.bundle.restoration
+        if how.kind == "other":
+            return how.reason
+        if image.ndim != 4:
+            return f"its preprocessing gives an image of {image.ndim - 1} dimensions"
         i, j, k = (int(n) for n in image.shape[1:])
-        return plan_windows(self.bundle.inferer, (i, j, k), self.options)
+        plan = plan_windows(self.bundle.inferer, (i, j, k), self.options)
+        if plan is None:
+            return "Leave it out, or use a bundle with MONAI's SlidingWindowInferer."
+        try:
+            return plan, find_way_home(stages, nearest=how.discrete_first and how.inverts)
+        except UnusableBundle as error:
+            return f"{error.what}, which is not followed window by window"
 
-    def _require_plain(self, maps: Mapping[str, Path] | None) -> None:
+    def _require_plain(self, maps: Mapping[str, Path] | None, reason: str) -> None:
         """Refuse what an inferer that we do not know cannot be asked for."""
         asked = [*(maps or {}), *self.options.parameters]
         if self.options.backend not in ("auto", TORCH):
@@ -254,15 +260,14 @@ class Segmenter:
         if asked:
             raise InvalidRequest(
                 f"the steps of {self.card.name} run as they are: no {', '.join(asked)}",
-                cure=self.bundle.restoration.reason
-                or "Leave it out, or use a bundle with MONAI's SlidingWindowInferer.",
+                cure=reason,
             )
 
     @torch.inference_mode()
     def _stream(
-        self, plan: WindowPlan, image: Tensor, model: Geometry, native: Geometry,
-        maps: Mapping[str, Path], on_plan: Callable[[MemoryPlan], None] | None,
-        progress: Progress | None, should_stop: ShouldStop | None,
+        self, plan: WindowPlan, way: WayHome, image: Tensor, maps: Mapping[str, Path],
+        on_plan: Callable[[MemoryPlan], None] | None, progress: Progress | None,
+        should_stop: ShouldStop | None,
     ) -> np.ndarray:  # fmt: skip
         """(C, i, j, k) on the model grid to labels on the native grid, block by block."""
         how = self.bundle.restoration
@@ -276,13 +281,11 @@ class Segmenter:
                 ),
                 self._has_labels,
             )  # fmt: skip
-            model, image = model.cropped(region.start, region.shape), region.of(image)
+            way, image = way.within(region.start, region.shape), region.of(image)
             plan = replace(plan, shape=region.shape)
         channels, network = self._windows.probe(plan, len(image))
-        edge = HALF if self.bundle.crops or self.options.localise else BORDER
-        labelling = Labelling(
-            how, model, native, plan.order, result_key=self.bundle.result_key, edge=edge
-        )
+        native = way.native
+        labelling = Labelling(how, way, plan.order, result_key=self.bundle.result_key)
         cells = cells_of(plan, MOST_WAITING / (4 * channels))
         streams = self._windows.streams(plan, len(image))
         alone = streams == 1 and self.bundle.device.type == "cpu"  # torch needs all of it itself
@@ -303,7 +306,7 @@ class Segmenter:
             MAPS[name](path, native.shape, exclusive=labelling.exclusive, activated=activated)
             for name, path in maps.items()
         ]
-        routes = [labelling.route, (Homecoming(model, native, plan.order, edge), kept)]
+        routes = [labelling.route, (Homecoming(way, plan.order), kept)]
         coming = LookAhead(cells.windows, self._windows.of(plan, image), ahead)
         with coming, Carries(memory.kept) as carries:
             logits_of = watched(coming, plan.count, progress, should_stop)
@@ -329,7 +332,7 @@ class Segmenter:
         try:
             return _inferred(self.bundle.inferer, inputs, network)
         except torch.OutOfMemoryError:
-            fewer = copy.copy(self.bundle.inferer)
+            fewer: Any = copy.copy(self.bundle.inferer)
             if getattr(fewer, "sw_batch_size", 1) == 1:
                 raise
             fewer.sw_batch_size = 1
@@ -370,12 +373,12 @@ def _inferred(inferer: Any, inputs: Tensor, network: WatchedNetwork) -> Tensor:
     return logits[0].float()
 
 
-def _gridded(image: Any) -> tuple[Geometry, Tensor]:
-    """The model grid, and the image (C, i, j, k) on it as float32."""
+def _placed(image: Any) -> MetaTensor:
+    """The image, if it says where its voxels lie."""
     if not isinstance(image, MetaTensor):
         raise UnusableBundle(
             f"the preprocessing ends in {type(image).__name__}, which does not say where its "
             "voxels lie",
             cure="Leave out ToTensord and ToNumpyd, or use EnsureTyped.",
         )
-    return model_geometry(image), image.as_tensor().float()
+    return image
