@@ -326,6 +326,28 @@ def test_names_that_are_there_twice_are_told_apart(tmp_path: Path):
     assert open_bundle(path, device="cpu").card.labels.names == ("rib 1", "rib 2")
 
 
+def test_channels_counted_from_1_are_those_of_the_network(tmp_path: Path):
+    facts = metadata(["", "background", "liver", "tumor"])
+    facts["network_data_format"]["outputs"]["pred"]["num_channels"] = 3
+    del facts["network_data_format"]["outputs"]["pred"]["channel_def"]["0"]
+    path = write_zoo_bundle(tmp_path / "a", config(SEGRESNET, *STANDARD), facts)
+    assert open_bundle(path, device="cpu").card.labels.names == ("liver", "tumor")
+
+
+def test_labels_of_another_kind_are_no_label_table(tmp_path: Path):
+    facts = metadata(SPLEEN) | {"labels": {"0": "background", "1": "spleen"}}
+    path = write_zoo_bundle(tmp_path / "a", config(UNET, *STANDARD), facts)
+    assert not open_bundle(path, device="cpu").card.has_label_table
+
+
+def test_metadata_without_a_part_name_it(tmp_path: Path):
+    facts = metadata(SPLEEN)
+    del facts["network_data_format"]
+    path = write_zoo_bundle(tmp_path / "a", config(UNET, *STANDARD), facts)
+    with pytest.raises(UnusableBundle, match="lacks 'network_data_format'"):
+        open_bundle(path, device="cpu")
+
+
 def test_metadata_without_channels_say_so(tmp_path: Path):
     facts = metadata([])
     path = write_zoo_bundle(tmp_path / "a", config(UNET, *STANDARD), facts)

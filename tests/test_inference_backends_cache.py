@@ -189,3 +189,13 @@ def test_the_users_word_decides_where_it_lies(
     usual = cache_folder()
     assert usual is not None
     assert "unetr-app" in usual.parts
+
+
+def test_a_disk_without_room_costs_nothing_but_time(
+    cache: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage(cache.parent)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    backend = open_backend("fake", Slow(), window=WINDOW, weights_hash="a")
+    assert backend.name == "fake"
+    assert len(fake.converted) == 1

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from unetr_app.batch.trouble import disk_trouble
+from unetr_app.errors import UnwritableOutput
 from unetr_app.inference.carries import Carries
 
 
@@ -41,3 +45,14 @@ def test_a_limit_keeps_what_fits() -> None:
             carries.put(n, torch.full((10,), float(n)))  # 40 bytes
         assert carries.bytes == 80
         assert [carries.pop(n).tolist()[0] for n in range(3)] == [0, 1, 2]  # pyright: ignore
+
+
+def test_a_disk_that_is_full_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with Carries(0) as carries, pytest.raises(UnwritableOutput, match="no room there") as error:
+        carries.put("a", torch.zeros(4))
+    assert "TMPDIR" in error.value.cure
+    assert disk_trouble(error.value, Path("results")) is None  # the results have room

@@ -13,6 +13,7 @@ from monai.inferers.inferer import SimpleInferer, SlidingWindowInferer
 
 from tests.bundle_zoo import (
     ARGMAX,
+    PREPROCESSING,
     SOFTMAX,
     UNET,
     config,
@@ -22,7 +23,7 @@ from tests.bundle_zoo import (
 )
 from tests.test_inference_segmenter import _bright, _segmenter  # pyright: ignore
 from unetr_app.bundle import open_bundle
-from unetr_app.errors import DeviceMemory, InvalidRequest, UnusableWeights
+from unetr_app.errors import DeviceMemory, InvalidRequest, UnusableBundle, UnusableWeights
 from unetr_app.geometry import Geometry
 from unetr_app.inference import InferenceOptions, Segmenter
 from unetr_app.inference.memory_plan import MemoryPlan
@@ -219,3 +220,49 @@ def test_what_is_prepared_ahead_gives_the_same_labels(tmp_path: Path) -> None:
     plain = segmenter.segment(_noise()).label_map
     found = segmenter.segment(segmenter.prepare(_noise())).label_map
     np.testing.assert_array_equal(found, plain)
+
+
+def _foreign(folder: Path, *post: dict[str, Any], names: list[str], **other: Any) -> Segmenter:
+    write_zoo_bundle(folder, config(UNET, *post, **other), metadata(names))
+    return Segmenter(open_bundle(folder, device="cpu"))
+
+
+def test_more_names_than_channels_are_refused(tmp_path: Path) -> None:
+    names = ["background", "liver", "tumor", "vessel"]
+    with pytest.raises(UnusableBundle, match="gives 2 channels, and its metadata.json names 4"):
+        _foreign(tmp_path / "a", SOFTMAX, invert(), ARGMAX, names=names).segment(_noise())
+
+
+def test_labels_without_a_name_go_by_their_number(tmp_path: Path) -> None:
+    tenfold = {"_target_": "Lambdad", "keys": "pred", "func": "$lambda x: x * 10"}
+    segmenter = _foreign(
+        tmp_path / "a", SOFTMAX, invert(), ARGMAX, tenfold, names=["background", "liver"]
+    )
+    assert set(segmenter.segment(_noise()).labels.names) == {"liver", "label 10"}
+
+
+def test_one_hot_labels_are_masks(tmp_path: Path) -> None:
+    one_hot = ARGMAX | {"to_onehot": 2}
+    names = ["background", "liver"]
+    plain = _foreign(tmp_path / "a", SOFTMAX, invert(), ARGMAX, names=names).segment(_noise())
+    largest = {
+        "_target_": "KeepLargestConnectedComponentd", "keys": "pred", "is_onehot": True,
+        "applied_labels": [0],
+    }  # fmt: skip
+    found = _foreign(tmp_path / "b", SOFTMAX, invert(), one_hot, largest, names=names)
+    assert found.bundle.restoration.kind == "other"
+    np.testing.assert_array_equal(found.segment(_noise()).mask(1), plain.mask(1))
+
+
+def test_a_preprocessing_that_is_not_followed_runs_as_it_is(tmp_path: Path) -> None:
+    turned = {"_target_": "Transposed", "keys": "image", "indices": [0, 2, 1, 3]}
+    steps = [*PREPROCESSING, turned]
+    segmenter = _foreign(
+        tmp_path / "a", SOFTMAX, invert(), ARGMAX, names=["background", "liver"],
+        preprocessing={"_target_": "Compose", "transforms": steps},
+    )  # fmt: skip
+    assert segmenter.segment(_noise()).label_map.shape == GRID.shape
+    options = InferenceOptions(overlap=0.7)
+    asked = Segmenter(segmenter.bundle, options)
+    with pytest.raises(InvalidRequest, match=r"no overlap.*Transpose"):
+        asked.segment(_noise())

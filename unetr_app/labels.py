@@ -146,6 +146,16 @@ class LabelSet:
         """The labels named, values unchanged."""
         return LabelSet(tuple({self.find(key).value: self.find(key) for key in wanted}.values()))
 
+    def completed(self, values: Iterable[int]) -> LabelSet:
+        """With labels that go by their number for values that have none.
+
+        Example:
+            >>> LabelSet.from_names({1: "liver"}).completed([0, 1, 6]).names
+            ('liver', 'label 6')
+        """
+        missing = sorted({*values} - {0, *self.values})
+        return LabelSet((*self.labels, *(Label(value, f"label {value}") for value in missing)))
+
     def renamed(self, names: dict[int, str]) -> LabelSet:
         """The same labels with other names for some values."""
         return LabelSet(tuple(replace(v, name=names.get(v.value, v.name)) for v in self.labels))

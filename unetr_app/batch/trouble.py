@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 from unetr_app.errors import UnwritableOutput
@@ -18,6 +19,8 @@ def disk_trouble(error: BaseException, out: Path, *, needed: int = 0) -> Unwrita
         out: The output folder.
         needed: Bytes that the case at hand may need.
     """
+    if isinstance(error, UnwritableOutput) and not _lies_in(out, error.path):
+        return None  # it names another place
     for cause in (error, error.__cause__, error.__context__):
         if isinstance(cause, OSError) and cause.errno in {*_FULL, errno.EROFS}:
             break
@@ -36,3 +39,10 @@ def disk_trouble(error: BaseException, out: Path, *, needed: int = 0) -> Unwrita
     )
     trouble.__cause__ = cause
     return trouble
+
+
+def _lies_in(out: Path, path: str | None) -> bool:
+    return path is None or Path(os.path.abspath(out)) in (
+        place := Path(os.path.abspath(path)),
+        *place.parents,
+    )

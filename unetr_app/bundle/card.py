@@ -10,7 +10,9 @@ from typing import Any
 from unetr_app.bundle.config_text import loaded_files
 from unetr_app.bundle.folders import METADATA, PathLike, bundle_folders, find_bundle
 from unetr_app.bundle.label_table import (
+    counted_from_0,
     is_background,
+    is_label_table,
     labels_from_channels,
     labels_from_table,
 )
@@ -130,12 +132,16 @@ def read_card(name_or_dir: PathLike) -> BundleCard:
         return _card(folder, json.loads((folder / METADATA).read_text(encoding="utf-8")))
     except UnusableBundle:
         raise
-    except (
-        OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, UnetrError,
-    ) as error:  # fmt: skip
+    except KeyError as error:
         raise UnusableBundle(
-            f"metadata.json of {folder.name} is damaged or incomplete ({error!r})",
-            cure="`python -m monai.bundle verify_metadata` says what is wrong.",
+            f"metadata.json of {folder.name} lacks {error.args[0]!r}",
+            cure="Add it; `python -m monai.bundle verify_metadata` says what belongs there.",
+        ) from error
+    except (OSError, ValueError, TypeError, AttributeError, StopIteration, UnetrError) as error:
+        raise UnusableBundle(
+            f"metadata.json of {folder.name} is damaged, or its network_data_format is: {error}",
+            cure='channel_def has the form {"0": "background", "1": "liver"}; '
+            "`python -m monai.bundle verify_metadata` says more.",
         ) from error
 
 
@@ -148,7 +154,8 @@ def _card(folder: Path, metadata: Any) -> BundleCard:
             f"metadata.json of {folder.name} names no output channels",
             cure="Fill channel_def of network_data_format.outputs.pred with the labels' names.",
         )
-    table = metadata.get("labels")
+    found = metadata.get("labels")
+    table = found if is_label_table(found) else None  # others may mean something else by it
     limits = metadata.get("training_range")
     shape = image.get("spatial_shape", ())
     return BundleCard(
@@ -178,7 +185,7 @@ def _entry(formats: Any, usual: str) -> Any:
 def _channels(entry: Any) -> dict[int, str]:
     """Number to name; channels without a name are named by their number."""
     given: dict[str, Any] = entry.get("channel_def") or {}
-    named = {int(key): str(name) for key, name in given.items()}
+    named = counted_from_0({int(key): str(name) for key, name in given.items()})
     count = _count(entry) if named else 0
     return {n: f"channel {n}" for n in range(count)} | named
 

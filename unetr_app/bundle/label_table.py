@@ -28,6 +28,29 @@ def labels_from_table(table: Sequence[Mapping[str, Any]]) -> LabelSet:
     )
 
 
+def is_label_table(found: Any) -> bool:
+    """Is it what our bundles' metadata have under ``labels``: rows of values and names?"""
+    try:
+        return not isinstance(found, Mapping) and all(row["value"] and row["name"] for row in found)
+    except (TypeError, KeyError):
+        return False
+
+
+def counted_from_0(channels: dict[int, str]) -> dict[int, str]:
+    """Channels that begin with a background numbered 1, by the numbers they have in an array.
+
+    Example:
+        >>> counted_from_0({1: "background", 2: "liver"})
+        {0: 'background', 1: 'liver'}
+        >>> counted_from_0({1: "liver", 2: "tumor"})
+        {1: 'liver', 2: 'tumor'}
+    """
+    first = min(channels, default=0)
+    if first != 1 or not is_background(channels[1]):
+        return channels
+    return {number - 1: name for number, name in channels.items()}
+
+
 def is_background(name: str) -> bool:
     """Does a channel of that name stand for what no label is?
 

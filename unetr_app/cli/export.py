@@ -94,6 +94,10 @@ def _export(
     opened = open_bundle(card.path, device="cpu")
     own = getattr(opened.inferer, "roi_size", None) or card.roi_size
     sizes = asked or ((own,) * 3 if isinstance(own, int) else tuple(int(n) for n in own))
+    if asked and min(asked) < 1:
+        raise InvalidRequest(
+            f"--roi-size {_times(asked)} is no window", cure="Write 96 or 96,96,64."
+        )
     if len(sizes) != 3 or min(sizes) < 1:
         raise InvalidRequest(
             f"{card.name} does not say how many voxels a window has",

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unetr_app.errors import UnwritableOutput
+
 
 class Carries:
     """Tensors by key, each put once and taken once.
@@ -43,7 +45,11 @@ class Carries:
             self._folder = None
 
     def put(self, key: Hashable, tensor: Tensor) -> None:
-        """Keep a copy."""
+        """Keep a copy.
+
+        Raises:
+            UnwritableOutput: If it must go to disk and finds no room there.
+        """
         size = tensor.numel() * tensor.element_size()
         if self.limit is None or self.bytes + size <= self.limit:
             self._kept[key] = tensor.clone(memory_format=torch.contiguous_format)
@@ -63,9 +69,18 @@ class Carries:
         return None
 
     def _write(self, tensor: Tensor) -> Path:
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="unetr-carries-")
-        self._count += 1
-        path = Path(self._folder.name) / f"{self._count}.npy"
-        np.save(path, tensor.numpy())
+        try:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="unetr-carries-")
+            self._count += 1
+            path = Path(self._folder.name) / f"{self._count}.npy"
+            np.save(path, tensor.numpy())
+        except OSError as error:
+            size = tensor.numel() * tensor.element_size() // 2**20 + 1
+            raise UnwritableOutput(
+                f"sums that wait for windows to come find no room there ({size} MiB at a time)",
+                cure="Free some space, or name a folder on another disk by TMPDIR; or allow more "
+                "memory with --memory-limit.",
+                path=Path(tempfile.gettempdir()),
+            ) from error
         return path

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from unetr_app.inference.blending import Block
 from unetr_app.inference.carries import Carries
+from unetr_app.inference.places import places_along_axes
 from unetr_app.inference.way_home import WayHome
 from unetr_app.inference.window_plan import Shape
 from unetr_app.resample import axes_between, index_map
@@ -103,11 +104,32 @@ class Homecoming:
         lines: list[_Line] = []
         for axis in range(3):
             native = axes.index(axis)
-            at = self._matrix[axis, native] * np.arange(self._native_shape[native])
-            taps = self._spans[axis].taps(at + self._offset[axis])
-            lines.append(_Line(native, taps, self._way.covered[native]))
+            lines.append(_Line(native, self._taps(axis, native), self._way.covered[native]))
         i, j, k = lines
         return i, j, k
+
+    def _taps(self, axis: int, native: int) -> _Taps:
+        """Of the native voxels along an axis, found where MONAI finds them.
+
+        That is on the grid that was resampled, from which the model grid differs by whole voxels.
+        """
+        way, index = self._way, np.arange(self._native_shape[native])
+        if way.is_whole:
+            at = self._matrix[axis, native] * index + self._offset[axis]
+            return self._spans[axis].taps(at)
+        matrix, offset = (np.rint(part).astype(int) for part in index_map(way.model, way.resampled))
+        fine = int(np.flatnonzero(matrix[axis])[0])  # the resampled grid's axis
+        sign, shift = int(matrix[axis, fine]), int(offset[axis])
+        turned = way.before.reoriented(way.resampled.orientation)
+        steps, first = (np.rint(part).astype(int) for part in index_map(turned, way.native))
+        own = steps[fine, native] * index + first[fine]
+        places = places_along_axes(way.resampled, turned)[fine]
+        is_there = (own >= 0) & (own < len(places))
+        at = places[np.clip(own, 0, len(places) - 1)]
+        ends = [sign * (end - shift) for end in (way.known[axis][0], way.known[axis][1] - 1)]
+        limits = (0, way.resampled.shape[fine]) if way.replicates else None
+        taps = _Span((min(ends), max(ends) + 1), limits).taps(at)
+        return taps.moved(sign, shift, is_there)
 
     def _along_axes(self, block: Block, own: Shape) -> Iterator[Piece]:
         """Axes of both grids are parallel: one after the other. ``own`` is without the edge."""
@@ -186,6 +208,15 @@ class _Taps:
     low_share: NDArray[np.float32]
     high_share: NDArray[np.float32]
     exists: NDArray[np.bool_]
+
+    def moved(self, sign: int, shift: int, is_there: NDArray[np.bool_]) -> _Taps:
+        """On an axis that differs by whole voxels, for the places that are there."""
+        exists = self.exists & is_there
+        if sign > 0:
+            return _Taps(
+                self.low + shift, self.high + shift, self.low_share, self.high_share, exists
+            )
+        return _Taps(shift - self.high, shift - self.low, self.high_share, self.low_share, exists)
 
     def some(self, chosen: NDArray[np.int64]) -> _Taps:
         """Those of some places."""

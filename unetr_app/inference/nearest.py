@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
-from monai.networks.utils import to_norm_affine
 from numpy.typing import NDArray
 
 from unetr_app.geometry import Geometry
+from unetr_app.inference.places import places_along_axes
 from unetr_app.inference.way_home import Ends, WayHome
 from unetr_app.resample import axes_between, index_map, resample_array
 
@@ -18,8 +17,8 @@ def nearest_home(labels: NDArray[Any], way: WayHome) -> NDArray[Any]:
     """Each native voxel takes the value of the nearest voxel of the model grid.
 
     Between two voxels that are equally near, as every other slice is where 3 mm came from 1.5 mm,
-    it takes the one that MONAI's `Invertd` does: places are computed in the same numbers, and
-    rounded as torch's ``grid_sample`` does. Grids that lie askew have no such slices.
+    it takes the one that MONAI's `Invertd` does: the same numbers are rounded in the same way.
+    Grids that lie askew have no such slices.
 
     Args:
         labels: (i, j, k) on the model grid.
@@ -69,7 +68,7 @@ def _picked(
     array: NDArray[Any], here: Geometry, there: Geometry, *, replicates: bool
 ) -> NDArray[Any]:
     """From one grid to another whose axes have the same directions in the same order."""
-    for axis, places in enumerate(_places(here, there)):
+    for axis, places in enumerate(places_along_axes(here, there)):
         last = here.shape[axis] - 1
         at = np.rint(places).astype(np.int64)  # halves to even numbers
         array = _taken(array, axis, at, is_inside=replicates | ((at >= 0) & (at <= last)))
@@ -83,18 +82,3 @@ def _taken(
     taken = array.take(np.clip(at, 0, array.shape[axis] - 1), axis=axis)
     taken[(slice(None),) * axis + (~is_inside,)] = 0
     return taken
-
-
-def _places(here: Geometry, there: Geometry) -> list[NDArray[np.float64]]:
-    """For each axis, the indices on ``here`` of the voxels of ``there``, as MONAI computes them."""
-    affine = torch.from_numpy(np.linalg.solve(here.affine, there.affine))[None]
-    theta = to_norm_affine(affine, here.shape, there.shape)[:, :3]
-    theta = theta[:, [2, 1, 0]][:, :, [2, 1, 0, 3]]  # torch counts axes from the last
-    found: list[NDArray[np.float64]] = []
-    for axis, count in enumerate(there.shape):
-        sizes = [1, 1, 1, 1, 1]
-        sizes[2 + axis] = count
-        grid = torch.nn.functional.affine_grid(theta, sizes, align_corners=False)
-        share = grid[..., 2 - axis].flatten()
-        found.append((((share + 1) * here.shape[axis] - 1) / 2).numpy())
-    return found

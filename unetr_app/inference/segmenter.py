@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unetr_app.bundle import Bundle, BundleCard, open_bundle, root_cause
@@ -27,6 +28,7 @@ from unetr_app.errors import (
     UnusableBundle,
     UnusableWeights,
 )
+from unetr_app.geometry import Geometry
 from unetr_app.inference.allocator import return_freed_memory
 from unetr_app.inference.backends import Backend, open_backend
 from unetr_app.inference.backends.trial import TORCH
@@ -48,6 +50,7 @@ from unetr_app.inference.way_home import Stage, WayHome, find_way_home
 from unetr_app.inference.window_count import window_count
 from unetr_app.inference.window_logits import WindowLogits
 from unetr_app.inference.window_plan import WindowPlan
+from unetr_app.labels import LabelSet
 from unetr_app.version import __version__
 from unetr_app.volume import Segmentation, Volume
 
@@ -178,7 +181,8 @@ class Segmenter:
             found = self._plan(image, prepared.stages)
             if isinstance(found, str):
                 self._require_plain(maps, found)
-                labels = self._restore(data, self._infer(image, progress, should_stop))
+                logits = self._infer(image, progress, should_stop)
+                labels = self._restore(data, logits, volume.geometry)
             else:
                 data.clear()  # whatever else was made is not needed any more
                 whole = image.as_tensor().float()
@@ -188,7 +192,14 @@ class Segmenter:
             raise
         except Exception as error:  # what a bundle names may raise anything
             raise self._explained(error, volume) from error
-        return Segmentation(labels, volume.geometry, self.card.labels, self._provenance)
+        return Segmentation(labels, volume.geometry, self._named(labels), self._provenance)
+
+    def _named(self, labels: NDArray[Any]) -> LabelSet:
+        """The label table; what a bundle's own steps made beside it goes by its number."""
+        table = self.card.labels
+        if labels.ndim != 3 or self.card.has_label_table:
+            return table
+        return table.completed(np.unique(labels).tolist())
 
     def _opened_for(self, window: tuple[int, ...], number: int) -> Backend:
         """What runs windows of one shape (1, C, i, j, k) with one of the weights."""
@@ -250,6 +261,17 @@ class Segmenter:
         except UnusableBundle as error:
             return f"{error.what}, which is not followed window by window"
 
+    def _check_outputs(self, channels: int) -> None:
+        """Refuse names for more channels than the network gives: they may be anyone's."""
+        card, kind = self.card, self.bundle.restoration.kind
+        named = 1 + max((number for number, _ in card.outputs), default=-1)
+        if named > channels + (kind == "overlapping") and not card.has_label_table:
+            raise UnusableBundle(
+                f"the network of {card.name} gives {channels} channels, and its metadata.json "
+                f"names {named}",
+                cure="Mend channel_def of network_data_format.outputs.",
+            )
+
     def _require_plain(self, maps: Mapping[str, Path] | None, reason: str) -> None:
         """Refuse what an inferer that we do not know cannot be asked for."""
         asked = [*(maps or {}), *self.options.parameters]
@@ -284,6 +306,7 @@ class Segmenter:
             way, image = way.within(region.start, region.shape), region.of(image)
             plan = replace(plan, shape=region.shape)
         channels, network = self._windows.probe(plan, len(image))
+        self._check_outputs(channels)
         native = way.native
         labelling = Labelling(how, way, plan.order, result_key=self.bundle.result_key)
         cells = cells_of(plan, MOST_WAITING / (4 * channels))
@@ -340,18 +363,32 @@ class Segmenter:
         network = WatchedNetwork(network.network, total, progress, should_stop)
         return _inferred(fewer, inputs, network)
 
-    def _restore(self, data: dict[str, Any], logits: Tensor) -> np.ndarray:
-        """To labels (I, J, K) on the native grid."""
+    def _restore(self, data: dict[str, Any], logits: Tensor, native: Geometry) -> np.ndarray:
+        """To labels (I, J, K), or masks (labels, I, J, K), on the native grid."""
         bundle = self.bundle
         pred = MetaTensor(logits, meta=data[bundle.image_key].meta)
         restored: Any = bundle.postprocessing(data | {bundle.pred_key: pred})
         labels = np.asarray(restored[bundle.result_key].squeeze(0).cpu())
-        if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
+        said = f"the postprocessing of {bundle.card.name} ends in"
+        if not np.array_equal(labels, np.rint(labels)):
             raise UnusableBundle(
-                f"the postprocessing of {bundle.card.name} ends in numbers that are no labels",
-                cure=bundle.restoration.reason,
+                f"{said} numbers that are no labels", cure=bundle.restoration.reason
             )
-        return labels
+        if labels.shape[-3:] != native.shape:
+            raise UnusableBundle(
+                f"{said} labels of shape {labels.shape}, not on the image's grid {native.shape}",
+                cure=bundle.restoration.reason or "Add an Invertd of the preprocessing to it.",
+            )
+        if labels.ndim == 3:
+            return labels.astype(np.uint16)
+        masks, count = labels > 0, len(bundle.card.labels)
+        if len(masks) == 1 + count:  # one-hot: that of the background comes first
+            return masks[1:]
+        if len(masks) != count:
+            raise UnusableBundle(
+                f"{said} {len(masks)} channels for {count} labels", cure=bundle.restoration.reason
+            )
+        return masks
 
     def _explained(self, error: Exception, volume: Volume) -> UnetrError:
         """Our error for one that came out of torch, MONAI or a bundle's own code."""

@@ -69,6 +69,11 @@ class WayHome:
         return cls(model, native, _whole(model), model, native, _whole(native))
 
     @property
+    def is_whole(self) -> bool:
+        """Does each voxel of one grid lie on one of the other's?"""
+        return _is_whole(self.resampled, self.before)
+
+    @property
     def limits(self) -> Ends | None:
         """Of ``resampled`` in voxels of the model grid, where its outermost voxels count beyond."""
         return _ends_on(self.model, self.resampled) if self.replicates else None

@@ -92,11 +92,13 @@ def streams_for(window: WindowShape, labels: int) -> int:
 
 
 def require_logits(logits: object) -> Tensor:
-    """What a network gave, if it is one tensor.
+    """What a network gave, if it is one tensor, or a list of one.
 
     Raises:
         UnusableBundle: If it is something else.
     """
+    if isinstance(logits, (list, tuple)) and len(logits) == 1:
+        logits = logits[0]
     if not isinstance(logits, Tensor):
         raise UnusableBundle(
             f"the network gives a {type(logits).__name__}, not one tensor of logits",
@@ -140,11 +142,11 @@ def explaining(what: str) -> Generator[None]:
         raise
     except Exception as error:  # libraries raise anything
         raise UnusableBundle(
-            f"{what}: {_first_sentence(error)}", cure="Use --backend auto or torch."
+            f"{what}: {first_sentence(error)}", cure="Use --backend auto or torch."
         ) from error
 
 
-def _first_sentence(error: Exception) -> str:
+def first_sentence(error: Exception) -> str:
     """What a library said, without the graph or the traceback that may follow."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = lines[0].partition("[Caused by")[0].strip() if lines else type(error).__name__

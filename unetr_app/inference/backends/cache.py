@@ -81,12 +81,14 @@ class Cache:
         return self._folder is not None and (self._folder / key / _WHOLE).is_file()
 
     @contextmanager
-    def entry(self, key: str, fill: Callable[[Path], None]) -> Generator[Path]:
+    def entry(self, key: str, fill: Callable[[Path], None], needed: int = 0) -> Generator[Path]:
         """A folder that ``fill`` has filled, now or in an earlier process.
 
         Args:
             key: Of the entry.
             fill: Puts files into an empty folder. Asked where there is no whole entry.
+            needed: Bytes that it writes at most; where the cache's disk has no room for them the
+                folder is a temporary one elsewhere.
 
         Yields:
             The folder; for the block alone, since it may be temporary.
@@ -95,19 +97,21 @@ class Cache:
         if final is not None and _is_whole(final):
             yield final
             return
-        with self._work_folder(key) as made:
+        with self._work_folder(key, needed) as made:
             fill(made)
             kept = final is not None and _keep(made, final)
             yield final if kept and final is not None else made
 
     @contextmanager
-    def _work_folder(self, key: str) -> Generator[Path]:
+    def _work_folder(self, key: str, needed: int) -> Generator[Path]:
         """An empty folder, beside the entries where it can be; removed unless it was renamed."""
         made: Path | None = None
         if self._folder is not None:
             with suppress(OSError):
                 self._folder.mkdir(parents=True, exist_ok=True)
                 _remove_stale(self._folder)
+                if shutil.disk_usage(self._folder).free < needed:
+                    raise OSError
                 made = self._folder / f".{key}.{secrets.token_hex(4)}{_PART}"
                 made.mkdir()
         if made is None or not made.is_dir():

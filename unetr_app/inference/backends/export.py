@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unetr_app.errors import InvalidRequest, UnusableBundle, UnwritableOutput
-from unetr_app.inference.backends.backend import Library, Runner, WindowShape
+from unetr_app.inference.backends.backend import Library, Runner, WindowShape, first_sentence
 from unetr_app.inference.backends.conversion import INPUT, OUTPUT, Conversion
 from unetr_app.inference.backends.onnx_backend import ONNXRUNTIME, run_onnx
 from unetr_app.inference.backends.openvino_backend import OPENVINO, run_openvino
@@ -92,7 +92,14 @@ def export_network(
     path = path.absolute()
     samples = sample_windows(window)
     run = torch_runner(network, torch.device("cpu"))
-    wanted = [run(sample) for sample in samples]
+    try:
+        wanted = [run(sample) for sample in samples]
+    except RuntimeError as error:  # torch tells of shapes that do not fit
+        size = " x ".join(map(str, window[2:]))
+        raise UnusableBundle(
+            f"the network takes no windows of {size} voxels: {first_sentence(error)}",
+            cure="Take --roi-size from the bundle's inferer, or a multiple of what it halves.",
+        ) from error
     with _folder_beside(path) as work:
         made = Path(work) / "made"
         made.mkdir()

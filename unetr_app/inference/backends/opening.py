@@ -31,6 +31,8 @@ from unetr_app.version import __version__
 
 AUTO = "auto"
 _CONVERSION = 6  # times the weights: what converting takes at most
+_CONVERTED = 3  # times the weights: what a converted network and its making take on disk
+_ROOM = 2**24  # bytes on disk beside
 _LOGITS = 8  # times a window's logits: what trying takes at most
 _log = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class Opening:
         self._versions = {library.name: found for library, found in libraries.items()}
         self._torch = torch_runner(network, torch.device("cpu"))
         self._threads = torch.get_num_threads()
+        self._weights = sum(p.numel() * p.element_size() for p in network.parameters())
         self._only_here: dict[str, Runner] = {}
         self._cache = Cache(cache_folder() if weights_hash else None)
         self._facts = {
@@ -116,7 +119,7 @@ class Opening:
     def _choose(self, name: str, key: str, room: int | None) -> Backend:
         """The fastest of those that are wanted; the choice is remembered."""
         trial = Trial(self._network, self._window)
-        needed = _CONVERSION * sum(p.numel() * p.element_size() for p in self._network.parameters())
+        needed = _CONVERSION * self._weights
         needed += _LOGITS * trial.logits_bytes
         if name != TORCH and room is not None and room < needed:
             return self._unconverted(name, room, needed)
@@ -166,7 +169,8 @@ class Opening:
 
         if (found := self._only_here.get(name)) is not None:
             return found
-        with explaining(f"{name} cannot load the network"), self._cache.entry(key, fill) as folder:
+        entry = self._cache.entry(key, fill, _CONVERTED * self._weights + _ROOM)
+        with explaining(f"{name} cannot load the network"), entry as folder:
             run = one_by_one(library.load(folder, self._threads, self._streams), self._window)
         if not self._cache.holds(key):  # to convert it again takes longer than to keep it
             self._only_here[name] = run
