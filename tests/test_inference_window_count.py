@@ -6,20 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
 
+from tests.counting_network import CountingNetwork
 from unetr_app.inference import FlipInferer
 from unetr_app.inference.window_count import window_count
-
-
-class _Counting(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.seen += len(x)
-        return x
 
 
 @settings(max_examples=60, deadline=None)
@@ -34,7 +24,7 @@ def test_as_many_windows_are_promised_as_come(
     shape: Any, roi: Any, overlap: Any, axes: Any, batch: int
 ) -> None:
     inferer = FlipInferer(roi_size=roi, overlap=overlap, sw_batch_size=batch, flip_axes=axes)
-    network = _Counting()
+    network = CountingNetwork()
     inferer(torch.zeros(1, 1, *shape), network)
     assert window_count(tuple(shape), inferer) == network.seen
 
@@ -42,7 +32,7 @@ def test_as_many_windows_are_promised_as_come(
 @pytest.mark.parametrize("roi", [6, (6, -1, 0)])
 def test_one_number_and_whole_axes(roi: Any) -> None:
     inferer = FlipInferer(roi_size=roi, overlap=0.5)
-    network = _Counting()
+    network = CountingNetwork()
     inferer(torch.zeros(1, 1, 10, 7, 9), network)
     assert window_count((10, 7, 9), inferer) == network.seen
 
