@@ -116,6 +116,13 @@ def test_steps_stand_on_the_grid_that_they_name() -> None:
     assert seen == [(1, *NATIVE.shape)]
 
 
+@pytest.mark.parametrize("value", [-1.0, 70000.0])
+def test_numbers_that_are_no_labels_are_refused(value: float) -> None:
+    wild = LabelStep(_Step(lambda x: torch.where(x == 1, value, x)), "native")
+    with pytest.raises(UnusableBundle, match="which is no label"):
+        _labels(Restoration("exclusive", steps=(wild,)), _logits())
+
+
 def test_masks_may_be_merged_into_one_map() -> None:
     step = LabelStep(_Step(lambda x: torch.where(x[[1]] > 0, 2.0, x[[0]])), "native")
     logits = _logits(2)

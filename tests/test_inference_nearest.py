@@ -18,7 +18,7 @@ from tests.strategies import ALL_ORIENTATIONS, geometries
 from unetr_app.geometry import Geometry
 from unetr_app.inference.nearest import nearest_home
 from unetr_app.inference.restore import model_geometry
-from unetr_app.inference.way_home import Stage, WayHome, find_way_home
+from unetr_app.inference.way_home import Step, WayHome, find_way_home
 
 HALVING = st.sampled_from([0.75, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 5.0])  # mm: many ties
 PIXDIM = st.sampled_from([1.0, 1.25, 1.5, 2.0])
@@ -40,11 +40,11 @@ def test_ties_fall_as_in_monai(
     steps = [Orientationd("image", axcodes="RAS", labels=None), Spacingd("image", pixdim=pixdim)]
     steps = steps[::-1] if turns_last else steps
     data: Any = {"image": image}
-    stages = [Stage(native)]
+    stages = [Step(native)]
     for step in steps:
         data = step(data)
         done = tuple(data["image"].applied_operations[-1:])
-        stages.append(Stage(model_geometry(data["image"]), done))
+        stages.append(Step(model_geometry(data["image"]), done))
     labels = torch.randint(0, 50, data["image"].shape, generator=torch.Generator().manual_seed(1))
     data["pred"] = MetaTensor(labels.float(), affine=data["image"].affine)
     undo = Invertd("pred", Compose(steps), orig_keys="image", nearest_interp=True)

@@ -254,6 +254,18 @@ def test_one_hot_labels_are_masks(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.segment(_noise()).mask(1), plain.mask(1))
 
 
+def test_steps_that_are_put_off_are_done(tmp_path: Path) -> None:
+    names = ["background", "liver"]
+    lazy = [
+        step | {"lazy": True} if step["_target_"] in ("Orientationd", "Spacingd") else step
+        for step in PREPROCESSING
+    ]
+    other = {"preprocessing": {"_target_": "Compose", "transforms": lazy}}
+    plain = _foreign(tmp_path / "a", SOFTMAX, invert(), ARGMAX, names=names).segment(_noise())
+    found = _foreign(tmp_path / "b", SOFTMAX, invert(), ARGMAX, names=names, **other)
+    np.testing.assert_array_equal(found.segment(_noise()).label_map, plain.label_map)
+
+
 def test_a_preprocessing_that_is_not_followed_runs_as_it_is(tmp_path: Path) -> None:
     turned = {"_target_": "Transposed", "keys": "image", "indices": [0, 2, 1, 3]}
     steps = [*PREPROCESSING, turned]

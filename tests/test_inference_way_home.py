@@ -28,6 +28,7 @@ from monai.transforms.spatial.dictionary import (
     Rotate90d,
     Rotated,
     Spacingd,
+    Zoomd,
 )
 from monai.transforms.utility.dictionary import Lambdad, Transposed
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ from unetr_app.inference.blending import Block
 from unetr_app.inference.homecoming import Homecoming
 from unetr_app.inference.nearest import nearest_home
 from unetr_app.inference.restore import model_geometry
-from unetr_app.inference.way_home import Stage, WayHome, find_way_home
+from unetr_app.inference.way_home import Step, WayHome, find_way_home
 from unetr_app.resample import index_map
 
 KEY = "image"
@@ -49,6 +50,13 @@ def _cropped(value: Any) -> Any:
     return CropForegroundd(
         KEY, source_key=KEY, select_fn=lambda x: x > value, margin=1, allow_smaller=True
     )
+
+
+class _Both:
+    """Two of MONAI's steps in one of a bundle's own."""
+
+    def __call__(self, data: dict[str, Any]) -> Any:
+        return SpatialPadd(KEY, spatial_size=[12, 12, 12])(Spacingd(KEY, pixdim=1.5)(data))
 
 
 MOVES = st.sampled_from(
@@ -74,18 +82,18 @@ def _respacings(draw: st.DrawFn) -> Spacingd:
     return Spacingd(KEY, pixdim=pixdim, padding_mode=draw(st.sampled_from(["border", "zeros"])))
 
 
-def _stages(steps: list[Any], native: Geometry) -> tuple[dict[str, Any], list[Stage]]:
+def _stages(steps: list[Any], native: Geometry) -> tuple[dict[str, Any], list[Step]]:
     values = np.random.default_rng(3).random((1, *native.shape), dtype=np.float32)
     affine = torch.from_numpy(native.affine.copy())
     data: dict[str, Any] = {KEY: MetaTensor(torch.from_numpy(values), affine=affine)}
-    stages = [Stage(native)]
+    stages = [Step(native)]
     for step in steps:
         before = len(data[KEY].applied_operations)
         data = step(data)
         image = data[KEY]
         if min(image.shape) == 0:  # a crop found nothing
             reject()
-        stages.append(Stage(model_geometry(image), tuple(image.applied_operations[before:])))
+        stages.append(Step(model_geometry(image), tuple(image.applied_operations[before:])))
     return data, stages
 
 
@@ -155,6 +163,8 @@ def test_whole_voxels_come_back_unchanged(native: Geometry, steps: list[Any]) ->
         ([Rotated(KEY, angle=0.2)], "Rotate"),
         ([Spacingd(KEY, pixdim=2.0), Resized(KEY, spatial_size=(5, 6, 7))], "twice"),
         ([Spacingd(KEY, pixdim=2.0, padding_mode="reflection")], "reflection"),
+        ([Zoomd(KEY, zoom=0.7)], "pads or crops as well"),
+        ([_Both()], "pads or crops as well"),
     ],
 )
 def test_what_is_not_followed_is_named(steps: list[Any], said: str) -> None:
@@ -166,7 +176,7 @@ def test_what_is_not_followed_is_named(steps: list[Any], said: str) -> None:
 def test_a_move_without_a_note_is_not_followed() -> None:
     grid = Geometry((8, 7, 6), np.eye(4))
     with pytest.raises(UnusableBundle, match="without a note"):
-        find_way_home([Stage(grid), Stage(grid.cropped((1, 1, 1), (4, 4, 4)))])
+        find_way_home([Step(grid), Step(grid.cropped((1, 1, 1), (4, 4, 4)))])
 
 
 def test_resized_labels_are_not_followed() -> None:
@@ -180,6 +190,15 @@ def test_what_changes_values_alone_changes_no_way() -> None:
     grid = Geometry((8, 7, 6), np.eye(4))
     _, stages = _stages([Lambdad(KEY, func=lambda x: 2 * x)], grid)
     assert find_way_home(stages).model == grid
+
+
+def test_a_box_that_misses_what_is_known_gives_nothing() -> None:
+    native = Geometry((30, 8, 8), np.diag([1.0, 1.0, 2.0, 1.0]))
+    moves = [CenterSpatialCropd(KEY, roi_size=[6, 8, 8]), SpatialPadd(KEY, spatial_size=[40, 8, 8])]
+    _, steps = _stages([Spacingd(KEY, pixdim=1.0), *moves], native)
+    box = find_way_home(steps).within((30, 0, 0), (10, 8, 8))
+    assert not _linear_home(np.ones((1, 10, 8, 8), np.float32), box).any()
+    assert not nearest_home(np.ones((10, 8, 8), np.uint8), box).any()
 
 
 def test_outside_of_a_box_nothing_is_known() -> None:

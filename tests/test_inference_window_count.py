@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.inferers.inferer import SliceInferer, SlidingWindowInferer
 
 from tests.counting_network import CountingNetwork
 from unetr_app.inference import FlipInferer
@@ -35,6 +36,11 @@ def test_one_number_and_whole_axes(roi: Any) -> None:
     network = CountingNetwork()
     inferer(torch.zeros(1, 1, 10, 7, 9), network)
     assert window_count((10, 7, 9), inferer) == network.seen
+
+
+def test_slices_are_not_counted() -> None:
+    assert window_count((9, 8, 7), SliceInferer(roi_size=(4, 4))) == 0
+    assert window_count((9, 8, 4), SlidingWindowInferer(roi_size=(4, 4, None), overlap=0)) == 6
 
 
 def test_an_inferer_that_does_not_say_promises_nothing() -> None:

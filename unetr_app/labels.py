@@ -154,7 +154,13 @@ class LabelSet:
             ('liver', 'label 6')
         """
         missing = sorted({*values} - {0, *self.values})
-        return LabelSet((*self.labels, *(Label(value, f"label {value}") for value in missing)))
+        taken = {name.casefold() for name in self.names}
+        names = {value: f"label {value}" for value in missing}
+        others = (
+            Label(value, f"value {value}" if name in taken else name)
+            for value, name in names.items()
+        )
+        return LabelSet((*self.labels, *others))
 
     def renamed(self, names: dict[int, str]) -> LabelSet:
         """The same labels with other names for some values."""

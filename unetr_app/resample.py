@@ -81,7 +81,8 @@ def resample_array(
             array.transpose(order_of_axes), scale, offset[list(order_of_axes)], there.shape,
             order=order, mode="nearest",
         )  # fmt: skip
-    moved[~_is_inside(matrix, offset, here.shape, there.shape, edge)] = outside
+    if np.isfinite(edge):
+        moved[~_is_inside(matrix, offset, here.shape, there.shape, edge)] = outside
     return moved
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from unetr_app.labels import Code, Label, LabelSet
 
@@ -30,10 +30,10 @@ def labels_from_table(table: Sequence[Mapping[str, Any]]) -> LabelSet:
 
 def is_label_table(found: Any) -> bool:
     """Is it what our bundles' metadata have under ``labels``: rows of values and names?"""
-    try:
-        return not isinstance(found, Mapping) and all(row["value"] and row["name"] for row in found)
-    except (TypeError, KeyError):
+    if not isinstance(found, list):
         return False
+    rows = cast("list[Any]", found)
+    return bool(rows) and all(isinstance(row, dict) for row in rows)
 
 
 def counted_from_0(channels: dict[int, str]) -> dict[int, str]:

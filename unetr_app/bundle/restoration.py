@@ -41,8 +41,8 @@ class Restoration:
         threshold: Logit from which on a voxel belongs to a mask, where labels overlap.
         discrete_first: Labels are made on the model grid and go home by nearest neighbour; where
             not, the result of ``activation`` goes home by linear interpolation.
-        inverts: A step undoes the preprocessing; else labels stay on the model grid, and go home by
-            where its voxels lie.
+        restores: A step undoes the preprocessing; else labels stay on the model grid, and go home
+            by where its voxels lie.
         activation: What is applied to logits before they go home.
         steps: Applied to the labels, in order.
         values: Label value of each channel where labels overlap, 0 for a background that is no
@@ -54,7 +54,7 @@ class Restoration:
     kind: Kind
     threshold: float = 0.0
     discrete_first: bool = False
-    inverts: bool = True
+    restores: bool = True
     activation: Activation = "none"
     steps: tuple[LabelStep, ...] = ()
     values: tuple[int, ...] = ()

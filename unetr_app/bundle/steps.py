@@ -40,7 +40,7 @@ def read_restoration(
 
     Args:
         postprocessing: A `Compose`.
-        preprocessing: A `Compose`; what inverts it goes home.
+        preprocessing: A `Compose`; what restores it goes home.
         pred_key: Where the logits are.
         result_key: Where the labels are in the end.
         merges: Does a transform make one label map of all masks?
@@ -128,7 +128,7 @@ class _Reading:
             self.kind,
             threshold=self.threshold,
             discrete_first=first,
-            inverts=self.is_home,
+            restores=self.is_home,
             activation="none" if first else self.early,
             steps=tuple(self.steps),
             merges=self.merged,

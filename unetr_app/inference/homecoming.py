@@ -126,9 +126,10 @@ class Homecoming:
         places = places_along_axes(way.resampled, turned)[fine]
         is_there = (own >= 0) & (own < len(places))
         at = places[np.clip(own, 0, len(places) - 1)]
-        ends = [sign * (end - shift) for end in (way.known[axis][0], way.known[axis][1] - 1)]
+        known = way.known[axis]
+        ends = [sign * (end - shift) + (sign < 0) for end in known]  # half-open, either way round
         limits = (0, way.resampled.shape[fine]) if way.replicates else None
-        taps = _Span((min(ends), max(ends) + 1), limits).taps(at)
+        taps = _Span((min(ends), max(ends)), limits).taps(at)
         return taps.moved(sign, shift, is_there)
 
     def _along_axes(self, block: Block, own: Shape) -> Iterator[Piece]:

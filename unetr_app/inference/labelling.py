@@ -59,11 +59,12 @@ class Labelling:
         if self._how.discrete_first:
             grids.append(self._model)
         kept = math.prod(grids[-1].shape) * masks * (1 + (channels > 256))
-        voxels = max(math.prod(grid.shape) for grid in grids)
+        on_the_way = [self._way.resampled, self._way.before] if self._how.discrete_first else []
+        voxels = max(math.prod(grid.shape) for grid in (*grids, *on_the_way))
         if not self.exclusive:
             kept += voxels * masks  # in the order of the label table
         if self._how.discrete_first:
-            kept += voxels * (masks + 4)  # taken home one by one, as uint16
+            kept += voxels * (masks + 6)  # taken home one by one, askew ones as uint16
         if self._how.steps:
             kept += voxels * masks * (4 + 4 + 2)  # float32 in and out, labels
         return kept
@@ -118,8 +119,28 @@ class Labelling:
                     f"{step.name} made labels of shape {found.shape} out of {array.shape}",
                     cure="Take it out of the bundle's postprocessing, or mend it.",
                 )
-            array = found if found.dtype == bool else np.rint(found).astype(np.uint16)
+            array = found if found.dtype == bool else label_values(found, step.name)
         return array
+
+
+def label_values(found: NDArray[Any], made_by: str) -> NDArray[np.uint16]:
+    """Numbers as labels, rounded.
+
+    Args:
+        found: Of any shape.
+        made_by: Name of the step that made them, for the message.
+
+    Raises:
+        UnusableBundle: If one is no label: below 0 or above 65535.
+    """
+    low, high = float(found.min(initial=0)), float(found.max(initial=0))
+    if not (low > -0.5 and high < 2**16 - 0.5):
+        wrong = low if low < 0 else high
+        raise UnusableBundle(
+            f"{made_by} made {wrong:g}, which is no label: they are 0 to 65535",
+            cure="Take it out of the bundle's postprocessing, or mend it.",
+        )
+    return np.rint(found).astype(np.uint16)
 
 
 def ready_for_logits(restoration: Restoration) -> Restoration:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unetr_app.inference.way_home import Stage
+from unetr_app.inference.way_home import Step
 from unetr_app.volume import Volume
 
 
@@ -17,9 +17,9 @@ class Prepared:
     Args:
         volume: As it was read.
         data: What the preprocessing gave, by key.
-        stages: Where the image was before it, and after each of its steps.
+        steps: Where the image was before it, and after each of its steps.
     """
 
     volume: Volume
     data: dict[str, Any]
-    stages: Sequence[Stage]
+    steps: Sequence[Step]

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
+from monai.transforms.compose import Compose
 from numpy.typing import NDArray
 
 from unetr_app.bundle import Bundle
 from unetr_app.inference.restore import model_geometry
-from unetr_app.inference.way_home import Stage
+from unetr_app.inference.way_home import Step
 from unetr_app.volume import Volume
 
 
-def preprocess(bundle: Bundle, volume: Volume) -> tuple[dict[str, Any], list[Stage]]:
+def preprocess(bundle: Bundle, volume: Volume) -> tuple[dict[str, Any], list[Step]]:
     """Apply a bundle's preprocessing; what it does at random is the same each time.
 
     Args:
@@ -30,18 +31,19 @@ def preprocess(bundle: Bundle, volume: Volume) -> tuple[dict[str, Any], list[Sta
     channels = [volume.data] if len(keys) == 1 else np.split(volume.data, len(keys))
     images = {key: _placed(data, volume) for key, data in zip(keys, channels, strict=True)}
     data: Any = images
-    stages = [Stage(volume.geometry)]
+    taken = [Step(volume.geometry)]
     noted = 0
-    bundle.preprocessing.set_random_state(seed=0)
     steps: Any = bundle.preprocessing.transforms
     for step in steps:
-        data = step(data)
+        alone = Compose([step])  # at whose end is done what the step puts off
+        alone.set_random_state(seed=0)
+        data = alone(data)
         image = data.get(bundle.image_key, data.get(keys[0]))
         if isinstance(image, MetaTensor) and image.ndim == 4:
             operations = image.applied_operations
-            stages.append(Stage(model_geometry(image), tuple(operations[noted:])))
+            taken.append(Step(model_geometry(image), tuple(operations[noted:])))
             noted = len(operations)
-    return dict(data), stages
+    return dict(data), taken
 
 
 def _placed(data: NDArray[np.float32], volume: Volume) -> MetaTensor:

@@ -35,7 +35,7 @@ from unetr_app.inference.backends.trial import TORCH
 from unetr_app.inference.carries import Carries
 from unetr_app.inference.cells import cells_of
 from unetr_app.inference.homecoming import Homecoming
-from unetr_app.inference.labelling import Labelling, ready_for_logits
+from unetr_app.inference.labelling import Labelling, label_values, ready_for_logits
 from unetr_app.inference.lookahead import LookAhead
 from unetr_app.inference.memory import is_out_of_memory
 from unetr_app.inference.memory_plan import MOST_WAITING, MemoryPlan, held_bytes, plan_memory
@@ -46,7 +46,7 @@ from unetr_app.inference.reductions import EntropyFile, ProbabilityFile, Reducti
 from unetr_app.inference.region import find_region
 from unetr_app.inference.streaming import plan_windows, reduce_streaming
 from unetr_app.inference.watched import Progress, ShouldStop, WatchedNetwork, watched
-from unetr_app.inference.way_home import Stage, WayHome, find_way_home
+from unetr_app.inference.way_home import Step, WayHome, find_way_home
 from unetr_app.inference.window_count import window_count
 from unetr_app.inference.window_logits import WindowLogits
 from unetr_app.inference.window_plan import WindowPlan
@@ -173,12 +173,13 @@ class Segmenter:
             Cancelled: If ``should_stop`` said so.
             DeviceMemory: If the device ran out of memory, or the limit is too low.
             UnusableBundle: If the bundle's own steps fail or do not lead home.
+            UnwritableOutput: If sums that wait, or maps, find no room on a disk.
         """
         prepared = volume if isinstance(volume, Prepared) else self.prepare(volume)
         volume, data = prepared.volume, prepared.data
         try:
             image = _placed(data[self.bundle.image_key])
-            found = self._plan(image, prepared.stages)
+            found = self._plan(image, prepared.steps)
             if isinstance(found, str):
                 self._require_plain(maps, found)
                 logits = self._infer(image, progress, should_stop)
@@ -245,7 +246,7 @@ class Segmenter:
                 f"({', '.join(self.card.channels)})"
             )
 
-    def _plan(self, image: MetaTensor, stages: Sequence[Stage]) -> tuple[WindowPlan, WayHome] | str:
+    def _plan(self, image: MetaTensor, steps: Sequence[Step]) -> tuple[WindowPlan, WayHome] | str:
         """Where windows lie and how their logits go home; or why that cannot be streamed."""
         how = self.bundle.restoration
         if how.kind == "other":
@@ -255,9 +256,10 @@ class Segmenter:
         i, j, k = (int(n) for n in image.shape[1:])
         plan = plan_windows(self.bundle.inferer, (i, j, k), self.options)
         if plan is None:
-            return "Leave it out, or use a bundle with MONAI's SlidingWindowInferer."
+            return f"{type(self.bundle.inferer).__name__} is not followed window by window"
+        nearest = how.discrete_first and how.restores and self.options.restore != "logits"
         try:
-            return plan, find_way_home(stages, nearest=how.discrete_first and how.inverts)
+            return plan, find_way_home(steps, nearest=nearest)
         except UnusableBundle as error:
             return f"{error.what}, which is not followed window by window"
 
@@ -282,7 +284,7 @@ class Segmenter:
         if asked:
             raise InvalidRequest(
                 f"the steps of {self.card.name} run as they are: no {', '.join(asked)}",
-                cure=reason,
+                cure=f"Leave it out: {reason}." if reason else "Leave it out.",
             )
 
     @torch.inference_mode()
@@ -370,7 +372,7 @@ class Segmenter:
         restored: Any = bundle.postprocessing(data | {bundle.pred_key: pred})
         labels = np.asarray(restored[bundle.result_key].squeeze(0).cpu())
         said = f"the postprocessing of {bundle.card.name} ends in"
-        if not np.array_equal(labels, np.rint(labels)):
+        if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
             raise UnusableBundle(
                 f"{said} numbers that are no labels", cure=bundle.restoration.reason
             )
@@ -380,7 +382,7 @@ class Segmenter:
                 cure=bundle.restoration.reason or "Add an Invertd of the preprocessing to it.",
             )
         if labels.ndim == 3:
-            return labels.astype(np.uint16)
+            return label_values(labels, f"the postprocessing of {bundle.card.name}")
         masks, count = labels > 0, len(bundle.card.labels)
         if len(masks) == 1 + count:  # one-hot: that of the background comes first
             return masks[1:]

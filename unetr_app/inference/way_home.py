@@ -29,7 +29,7 @@ _WHOLE = 1e-3  # voxels within which a step is one of whole voxels
 
 
 @dataclass(frozen=True)
-class Stage:
+class Step:
     """An image on its way through a preprocessing.
 
     Args:
@@ -86,40 +86,42 @@ class WayHome:
             shape: Its voxels along each axis.
         """
         inside = [
-            (max(first - s, 0), min(stop - s, n))
+            (low := min(max(first - s, 0), n), max(low, min(stop - s, n)))
             for (first, stop), s, n in zip(self.known, start, shape, strict=True)
         ]
         return replace(self, model=self.model.cropped(start, shape), known=tuple(inside))
 
 
-def find_way_home(stages: Sequence[Stage], *, nearest: bool = False) -> WayHome:
-    """The way back through the stages of a preprocessing, the native grid first.
+def find_way_home(steps: Sequence[Step], *, nearest: bool = False) -> WayHome:
+    """The way back through the steps of a preprocessing, the native grid first.
 
     Args:
-        stages: Where the image was before the first step, and after each.
+        steps: Where the image was before the first step, and after each.
         nearest: Do labels go home by the nearest voxel?
 
     Raises:
         UnusableBundle: If a step is not understood, or two resample.
     """
-    grids, made_by = [stages[0].geometry], 0
+    grids, made_by = [steps[0].geometry], 0
     replicates = True
-    for stage in stages[1:]:
-        known = [op for op in stage.operations if op["class"] not in _STAYS]
+    for step in steps[1:]:
+        known = [op for op in step.operations if op["class"] not in _STAYS]
         if strange := [op for op in known if op["class"] not in (*_RESAMPLES, *_MOVES)]:
             raise UnusableBundle(f"its preprocessing has {strange[0]['class']}")
-        if _same(stage.geometry, grids[-1]):
+        if _same(step.geometry, grids[-1]):
             continue
         resampling = [op for op in known if op["class"] in _RESAMPLES]
+        if resampling and (len(known) > 1 or _fills(resampling[0])):
+            raise UnusableBundle("a step of its preprocessing resamples, and pads or crops as well")
         if resampling and made_by:
             raise UnusableBundle("its preprocessing resamples twice")
         if resampling:
             made_by, replicates = len(grids), _replicates(resampling[-1])
             if nearest and resampling[-1]["class"] != "SpatialResample":
                 raise UnusableBundle("its preprocessing resizes, by shapes and not by places")
-        elif not known or not _is_whole(stage.geometry, grids[-1]):
+        elif not known or not _is_whole(step.geometry, grids[-1]):
             raise UnusableBundle("a step of its preprocessing moves voxels without a note of it")
-        grids.append(stage.geometry)
+        grids.append(step.geometry)
     native, model = grids[0], grids[-1]
     if not made_by:
         known_ends = _common(model, grids)
@@ -128,6 +130,11 @@ def find_way_home(stages: Sequence[Stage], *, nearest: bool = False) -> WayHome:
         model, native, _common(model, grids[made_by:]), grids[made_by], grids[made_by - 1],
         _common(native, grids[:made_by]), replicates,
     )  # fmt: skip
+
+
+def _fills(operation: dict[str, Any]) -> bool:
+    """Does it bring the image back to its old shape?"""
+    return bool(operation.get("extra_info", {}).get("do_padcrop"))
 
 
 def _replicates(operation: dict[str, Any]) -> bool:

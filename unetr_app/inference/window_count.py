@@ -20,8 +20,10 @@ def window_count(shape: tuple[int, ...], inferer: Any) -> int:
     overlap = getattr(inferer, "overlap", 0.25)
     overlaps = [overlap] * len(shape) if isinstance(overlap, float | int) else list(overlap)
     count = len(getattr(inferer, "flips", [()]))
+    if not len(roi) == len(overlaps) == len(shape):
+        return 0  # slices, or what else it may be
     for size, window, share in zip(shape, roi, overlaps, strict=True):
-        window = window if window > 0 else size
+        window = window if (window or 0) > 0 else size
         step = max(int(window * (1 - share)), 1)
         count *= max(math.ceil((size - window) / step) + 1, 1)
     return count
