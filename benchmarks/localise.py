@@ -77,7 +77,10 @@ def trained(image: NDArray[Any], labels: NDArray[Any], steps: int) -> torch.nn.M
     values = torch.from_numpy(np.clip((image - LOW) / (HIGH - LOW), 0, 1)).float()
     classes = sum((n * (labels == value) for n, value in enumerate(ORGANS, 1)), labels * 0)
     target = torch.from_numpy(classes.astype(np.int64))
-    loss = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False)
+    loss = DiceCELoss(
+        to_onehot_y=True, softmax=True, batch=True, include_background=False,
+        weight=torch.tensor([0.2, *[1.0] * len(ORGANS)]),
+    )  # fmt: skip
     optimiser = torch.optim.AdamW(network.parameters(), 2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
     for step in range(steps):

@@ -19,6 +19,7 @@ from torch.nn import functional
 from unetr_app.geometry import Geometry
 from unetr_app.inference.blending import Block
 from unetr_app.inference.homecoming import Homecoming
+from unetr_app.inference.way_home import WayHome
 
 Shape = tuple[int, int, int]
 
@@ -26,7 +27,7 @@ Shape = tuple[int, int, int]
 def by_blocks(logits: Tensor, model: Geometry, native: Geometry) -> Tensor:
     """Ours, as inference does it: one axis after the other, piece by piece."""
     out = torch.zeros(len(logits), *native.shape)
-    home = Homecoming(model, native, (0, 1, 2))
+    home = Homecoming(WayHome.plain(model, native), (0, 1, 2))
     for piece in home.pieces(Block((0, 0, 0), logits)):
         for channel, values in enumerate(piece.logits.numpy()):
             piece.write(values, out[channel].numpy())
