@@ -140,13 +140,18 @@ def main() -> None:
         seconds[localise] = time.monotonic() - begun
     print(f"whole: {seconds[False]:.1f} s, localised: {seconds[True]:.1f} s, "
           f"equal voxels: {(found[False] == found[True]).mean():.5%}")  # fmt: skip
-    print("| organ | voxels, whole | localised | Dice of the two | of the whole with the truth |")
+    print("| organ | Dice of the two | in the learnt slices | whole, truth | localised, truth |")
     print("|---|---|---|---|---|")
-    depth = truth.shape[2]
+    depth, image = truth.shape[2], whole.data[0]
+    first = next(
+        k for k in range(image.shape[2] - depth + 1)
+        if np.allclose(image[..., k : k + depth], crop, atol=1)
+    )  # fmt: skip
     for n, (value, organ) in enumerate(ORGANS.items(), 1):
-        one, other = found[False] == n, found[True] == n
-        right = dice(one[..., :depth], truth == value)
-        print(f"| {organ} | {one.sum()} | {other.sum()} | {dice(one, other):.4f} | {right:.3f} |")
+        both = [found[localise] == n for localise in (False, True)]
+        learnt = [one[..., first : first + depth] for one in both]
+        scores = [dice(*both), dice(*learnt), *(dice(one, truth == value) for one in learnt)]
+        print(f"| {organ} | {' | '.join(f'{score:.3f}' for score in scores)} |")
 
 
 if __name__ == "__main__":
