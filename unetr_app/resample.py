@@ -13,9 +13,7 @@ from unetr_app.geometry import Geometry
 from unetr_app.volume import Segmentation, Volume
 
 HALF = 0.5  # voxels: to where the outermost voxels reach
-BESIDE = (
-    1 - 1e-6
-)  # voxels: to where linear interpolation with zeros beyond leaves something of them
+BESIDE = 1 - 1e-6  # voxels: to where linear interpolation with zeros leaves something of them
 _SNAP = 1e-5  # index steps closer to a whole number than this are that number
 _SLAB_VOXELS = 4_000_000  # voxels of the target computed at a time
 

@@ -42,7 +42,4 @@ def disk_trouble(error: BaseException, out: Path, *, needed: int = 0) -> Unwrita
 
 
 def _lies_in(out: Path, path: str | None) -> bool:
-    return path is None or Path(os.path.abspath(out)) in (
-        place := Path(os.path.abspath(path)),
-        *place.parents,
-    )
+    return path is None or Path(os.path.abspath(path)).is_relative_to(os.path.abspath(out))

@@ -23,7 +23,6 @@ _ON_LABELS = (
     "FillHolesd", "KeepLargestConnectedComponentd", "LabelFilterd", "MapLabelValued",
     "RemoveSmallObjectsd",
 )  # fmt: skip
-_RESAMPLING = ("Affined", "Resized", "Rotated", "Spacingd", "Zoomd")
 _LINEAR = ("bilinear", "trilinear", "linear", "1")
 _NEAREST = ("nearest", "nearest-exact", "0")
 
@@ -40,7 +39,7 @@ def read_restoration(
 
     Args:
         postprocessing: A `Compose`.
-        preprocessing: A `Compose`; what restores it goes home.
+        preprocessing: A `Compose`; what inverts it goes home.
         pred_key: Where the logits are.
         result_key: Where the labels are in the end.
         merges: Does a transform make one label map of all masks?
@@ -67,7 +66,7 @@ def interpolation_of(transforms: Iterable[Any]) -> str:
     """How a preprocessing interpolates images: ``linear``, ``nearest``, or the way's own name."""
     modes: set[str] = set()
     for step in transforms:
-        if name_of(step) in _RESAMPLING:
+        if name_of(step) in ("Affined", "Resized", "Rotated", "Spacingd", "Zoomd"):
             found = getattr(step, "mode", "bilinear")
             for mode in [found] if isinstance(found, (str, int)) else found:
                 modes.add(str(getattr(mode, "value", mode)))
