@@ -201,10 +201,10 @@ def test_a_library_has_the_weights_and_torch_gets_them_again(own_bundle: Path) -
     network = segmenter.bundle.network
     assert all(parameter.is_meta for parameter in network.parameters())
     with torch.inference_mode():  # another shape: converted again, from weights that come again
-        assert segmenter._opened_for((1, 1, 24, 16, 16), 0).name == "openvino"  # pyright: ignore
+        assert segmenter._networks.open((1, 1, 24, 16, 16), 0).name == "openvino"  # pyright: ignore
     (own_bundle / "models" / "model.pt").write_bytes(b"others")
     with pytest.raises(UnusableWeights, match="have changed since"):
-        segmenter._opened_for((1, 1, 16, 16, 16), 0)  # pyright: ignore
+        segmenter._networks.open((1, 1, 16, 16, 16), 0)  # pyright: ignore
 
 
 def test_a_network_that_others_use_keeps_its_weights(own_bundle: Path) -> None:

@@ -20,7 +20,9 @@ from torch import Tensor
 
 from unetr_app.inference.blending import Block
 from unetr_app.inference.carries import Carries
+from unetr_app.inference.line import Line
 from unetr_app.inference.places import places_along_axes
+from unetr_app.inference.taps import Span, Taps
 from unetr_app.inference.way_home import WayHome
 from unetr_app.inference.window_plan import Shape
 from unetr_app.resample import axes_between, index_map
@@ -72,7 +74,7 @@ class Homecoming:
         self._inverse = np.linalg.inv(self._matrix)
         self._model_shape = way.model.shape
         limits = way.limits or (None, None, None)
-        self._spans = tuple(map(_Span, way.known, limits))
+        self._spans = tuple(map(Span, way.known, limits))
         axes = axes_between(self._matrix)
         self._lines = None if axes is None else self._find_lines(axes)
         self.is_exact = self._lines is not None and all(line.is_whole for line in self._lines)
@@ -99,16 +101,16 @@ class Homecoming:
         i, j, k = start
         return Block((i, j, k), logits)
 
-    def _find_lines(self, axes: Shape) -> tuple[_Line, _Line, _Line]:
+    def _find_lines(self, axes: Shape) -> tuple[Line, Line, Line]:
         """For each axis of the model grid where the native voxels lie along it."""
-        lines: list[_Line] = []
+        lines: list[Line] = []
         for axis in range(3):
             native = axes.index(axis)
-            lines.append(_Line(native, self._taps(axis, native), self._way.covered[native]))
+            lines.append(Line(native, self._taps(axis, native), self._way.covered[native]))
         i, j, k = lines
         return i, j, k
 
-    def _taps(self, axis: int, native: int) -> _Taps:
+    def _taps(self, axis: int, native: int) -> Taps:
         """Of the native voxels along an axis, found where MONAI finds them.
 
         That is on the grid that was resampled, from which the model grid differs by whole voxels.
@@ -129,7 +131,7 @@ class Homecoming:
         known = way.known[axis]
         ends = [sign * (end - shift) + (sign < 0) for end in known]  # half-open, either way round
         limits = (0, way.resampled.shape[fine]) if way.replicates else None
-        taps = _Span((min(ends), max(ends)), limits).taps(at)
+        taps = Span((min(ends), max(ends)), limits).taps(at)
         return taps.moved(sign, shift, is_there)
 
     def _along_axes(self, block: Block, own: Shape) -> Iterator[Piece]:
@@ -192,130 +194,6 @@ class Homecoming:
         return i, j, k
 
 
-@dataclass(frozen=True)
-class _Taps:
-    """The two voxels of an axis of the model grid that each place lies between.
-
-    Args:
-        low: The lower one (N,).
-        high: The upper one, or the same.
-        low_share: What the lower one counts (N,).
-        high_share: What the upper one counts.
-        exists: Does either count? (N,)
-    """
-
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
-    low_share: NDArray[np.float32]
-    high_share: NDArray[np.float32]
-    exists: NDArray[np.bool_]
-
-    def moved(self, sign: int, shift: int, is_there: NDArray[np.bool_]) -> _Taps:
-        """On an axis that differs by whole voxels, for the places that are there."""
-        exists = self.exists & is_there
-        if sign > 0:
-            return _Taps(
-                self.low + shift, self.high + shift, self.low_share, self.high_share, exists
-            )
-        return _Taps(shift - self.high, shift - self.low, self.high_share, self.low_share, exists)
-
-    def some(self, chosen: NDArray[np.int64]) -> _Taps:
-        """Those of some places."""
-        return _Taps(
-            self.low[chosen], self.high[chosen], self.low_share[chosen], self.high_share[chosen],
-            self.exists[chosen],
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Span:
-    """An axis of the model grid.
-
-    Args:
-        known: The first voxel that counts and the one after the last; others are zero.
-        limits: Of the places: one beyond them is at them. None for no limits.
-    """
-
-    known: tuple[int, int]
-    limits: tuple[int, int] | None
-
-    def taps(self, at: NDArray[np.float64]) -> _Taps:
-        """For places in voxels of the model grid (N,)."""
-        first, stop = self.known
-        if self.limits is not None:
-            at = np.clip(at, self.limits[0], self.limits[1] - 1)
-        low = np.floor(at).astype(np.int64)
-        high = np.ceil(at).astype(np.int64)
-        share = (at - low).astype(np.float32)
-        has_low = (low >= first) & (low < stop)
-        has_high = (high >= first) & (high < stop)
-        low_share = np.where(has_low, 1 - share, 0).astype(np.float32)
-        high_share = np.where(has_high, share, 0).astype(np.float32)
-        return _Taps(
-            np.where(has_low, low, high), np.where(has_high, high, low), low_share, high_share,
-            (low_share > 0) | (high_share > 0),
-        )  # fmt: skip
-
-
-class _Line:
-    """Where the voxels of one native axis lie along one axis of the model grid.
-
-    Args:
-        native: The native axis.
-        taps: Of each of its voxels.
-        covered: Its first voxel that is made of others and the one after the last.
-    """
-
-    def __init__(self, native: int, taps: _Taps, covered: tuple[int, int]):
-        self.native = native
-        inside = covered[0] + np.flatnonzero(taps.exists[slice(*covered)])
-        self._first = int(inside[0]) if len(inside) else 0
-        self._end = int(inside[-1]) + 1 if len(inside) else 0
-        self._taps = taps
-        own = slice(self._first, self._end)
-        self.is_whole = not taps.high_share[own].any() and bool((taps.low_share[own] == 1).all())
-
-    def within(self, start: int, stop: int) -> tuple[int, int]:
-        """First native voxel and the one after the last whose upper neighbour is in a block."""
-        high = self._taps.high[self._first : self._end]
-        found = np.flatnonzero((high >= start) & (high < stop))
-        if not len(found):
-            return 0, 0
-        return self._first + int(found[0]), self._first + int(found[-1]) + 1
-
-    def interpolate(self, logits: Tensor, axis: int, first: int, last: int, start: int) -> Tensor:
-        """Logits (L, d0, d1, d2) from ``start`` on, at native voxels first to last along an axis.
-
-        As a product with a matrix of two numbers a row, which is several times as fast as picking
-        neighbours where they do not lie side by side in memory.
-        """
-        taps = self._taps
-        low, high = taps.low[first:last] - start, taps.high[first:last] - start
-        low_share, high_share = taps.low_share[first:last], taps.high_share[first:last]
-        if not high_share.any() and (low_share == 1).all():
-            return _picked(logits, axis, low)
-        rows = np.arange(last - first)
-        matrix = np.zeros((last - first, logits.shape[1 + axis]), dtype=np.float32)
-        np.add.at(matrix, (rows, low), low_share)
-        np.add.at(matrix, (rows, high), high_share)
-        weights = torch.from_numpy(matrix)
-        if axis == 2:
-            return logits @ weights.T
-        if axis == 1:
-            return weights @ logits
-        return (weights @ logits.flatten(2)).unflatten(2, logits.shape[2:])
-
-
-def _picked(logits: Tensor, axis: int, at: NDArray[np.int64]) -> Tensor:
-    """The voxels at some places along an axis; a view where they follow each other."""
-    steps = np.diff(at)
-    if (steps == 1).all():
-        return logits.narrow(1 + axis, int(at[0]), len(at))
-    if (steps == -1).all():
-        return logits.narrow(1 + axis, int(at[-1]), len(at)).flip(1 + axis)
-    return logits.index_select(1 + axis, torch.from_numpy(at))
-
-
 def _count(ends: tuple[int, int]) -> int:
     return ends[1] - ends[0]
 
@@ -324,7 +202,7 @@ def _in_parts(chosen: NDArray[np.int64], channels: int) -> list[NDArray[np.int64
     return np.array_split(chosen, max(1, -(-len(chosen) * channels // _AT_A_TIME)))
 
 
-def _trilinear(block: Block, taps: list[_Taps]) -> Tensor:
+def _trilinear(block: Block, taps: list[Taps]) -> Tensor:
     """(L, N) between the voxels of three axes."""
     ends = [
         (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -18,36 +17,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unetr_app.bundle import Bundle, BundleCard, open_bundle, root_cause
-from unetr_app.bundle.trust import folder_hash
-from unetr_app.bundle.weights import is_released, load_state, release_weights
-from unetr_app.checksum import sha256_of
 from unetr_app.errors import (
     DeviceMemory,
     InvalidRequest,
     UnetrError,
     UnusableBundle,
-    UnusableWeights,
 )
-from unetr_app.geometry import Geometry
 from unetr_app.inference.allocator import return_freed_memory
-from unetr_app.inference.backends import Backend, open_backend
 from unetr_app.inference.backends.trial import TORCH
 from unetr_app.inference.carries import Carries
 from unetr_app.inference.cells import cells_of
 from unetr_app.inference.homecoming import Homecoming
-from unetr_app.inference.labelling import Labelling, label_values, ready_for_logits
+from unetr_app.inference.labelling import Labelling, ready_for_logits
 from unetr_app.inference.lookahead import LookAhead
 from unetr_app.inference.memory import is_out_of_memory
-from unetr_app.inference.memory_plan import MOST_WAITING, MemoryPlan, held_bytes, plan_memory
+from unetr_app.inference.memory_plan import MOST_WAITING, MemoryPlan, plan_memory
+from unetr_app.inference.networks import Networks
 from unetr_app.inference.options import InferenceOptions
+from unetr_app.inference.own_steps import labels_of_all, logits_of_all
 from unetr_app.inference.prepared import Prepared
 from unetr_app.inference.preprocess import preprocess
 from unetr_app.inference.reductions import EntropyFile, ProbabilityFile, Reduction
 from unetr_app.inference.region import find_region
 from unetr_app.inference.streaming import plan_windows, reduce_streaming
-from unetr_app.inference.watched import Progress, ShouldStop, WatchedNetwork, watched
+from unetr_app.inference.watched import Progress, ShouldStop, watched
 from unetr_app.inference.way_home import Step, WayHome, find_way_home
-from unetr_app.inference.window_count import window_count
 from unetr_app.inference.window_logits import WindowLogits
 from unetr_app.inference.window_plan import WindowPlan
 from unetr_app.labels import LabelSet
@@ -78,18 +72,15 @@ class Segmenter:
     def __init__(self, bundle: Bundle, options: InferenceOptions | None = None):
         return_freed_memory()
         self.bundle = bundle
-        self._owns_network = False  # another may use it
-        self.backend_name = ""
         self.options = options or InferenceOptions()
-        self.backend_notes: tuple[str, ...] = ()
+        self._networks = Networks(bundle, self.options)
         self._preprocessing = threading.Lock()  # a bundle's own transforms may keep a state
-        self._windows = WindowLogits(self._opened_for, bundle.device, skip=self.options.skip)
+        self._windows = WindowLogits(self._networks.open, bundle.device, skip=self.options.skip)
         card = bundle.card
-        self._hashes = [sha256_of(path) for path in self.options.weights] or [card.weights_hash]
         self._provenance = {
             "bundle": card.name,
             "bundle_version": card.version,
-            "weights_hash": "+".join(self._hashes),
+            "weights_hash": "+".join(self._networks.hashes),
             "software": f"unetr-app {__version__}",
             "device": bundle.device.type,
         }
@@ -118,7 +109,7 @@ class Segmenter:
         chosen = next(iter(options.weights), None) if options else None
         opened = open_bundle(bundle, device=device, ask_trust=ask_trust, weights=chosen)
         segmenter = cls(opened, options)
-        segmenter._owns_network = True
+        segmenter._networks.is_shared = False
         return segmenter
 
     @property
@@ -126,24 +117,42 @@ class Segmenter:
         """What the bundle says about itself."""
         return self.bundle.card
 
+    @property
+    def backend_name(self) -> str:
+        """What runs the network; empty before it does."""
+        return self._networks.library
+
+    @property
+    def backend_notes(self) -> tuple[str, ...]:
+        """Why no other backend does."""
+        return self._networks.notes
+
     def prepare(self, volume: Volume) -> Prepared:
         """The part of `segment` before the network; another thread may do it ahead.
 
         Args:
-            volume: (C, I, J, K); as many channels as the bundle takes.
+            volume: (C, I, J, K); as many channels as the bundle takes, or of which its
+                preprocessing makes as many, such as windows of one CT.
 
         Raises:
             InvalidRequest: If the number of channels is not the bundle's.
             UnusableBundle: If the bundle's own steps fail.
         """
-        self._check_channels(volume)
+        wanted, given = len(self.card.channels), len(volume.data)
+        refused = given != wanted and InvalidRequest(
+            f"the image has {given} channels; {self.card.name} takes {wanted} "
+            f"({', '.join(self.card.channels)})"
+        )
         try:
             with self._preprocessing:
-                return Prepared(volume, *preprocess(self.bundle, volume))
+                prepared = Prepared(volume, *preprocess(self.bundle, volume))
         except UnetrError:
             raise
         except Exception as error:  # what a bundle names may raise anything
-            raise self._explained(error, volume) from error
+            raise (refused or self._explained(error, volume)) from error
+        if wanted and refused and len(prepared.data[self.bundle.image_key]) != wanted:
+            raise refused
+        return prepared
 
     def segment(
         self,
@@ -157,7 +166,8 @@ class Segmenter:
         """Segment one volume.
 
         Args:
-            volume: (C, I, J, K); as many channels as the bundle takes. Or what `prepare` made.
+            volume: (C, I, J, K); as many channels as the bundle takes, or of which its
+                preprocessing makes as many. Or what `prepare` made.
             maps: Files to write besides: ``probabilities`` (see `ProbabilityFile`) and
                 ``uncertainty`` (see `EntropyFile`), each a path that ends in ``.npy``.
             on_plan: Told how much memory the case will take, before the first window.
@@ -182,8 +192,9 @@ class Segmenter:
             found = self._plan(image, prepared.steps)
             if isinstance(found, str):
                 self._require_plain(maps, found)
-                logits = self._infer(image, progress, should_stop)
-                labels = self._restore(data, logits, volume.geometry)
+                network = self._networks.with_weights(0)
+                logits = logits_of_all(self.bundle, network, image, progress, should_stop)
+                labels = labels_of_all(self.bundle, data, logits, volume.geometry)
             else:
                 data.clear()  # whatever else was made is not needed any more
                 whole = image.as_tensor().float()
@@ -193,7 +204,9 @@ class Segmenter:
             raise
         except Exception as error:  # what a bundle names may raise anything
             raise self._explained(error, volume) from error
-        return Segmentation(labels, volume.geometry, self._named(labels), self._provenance)
+        said = {"backend": self.backend_name} if self.backend_name else {}
+        table = self._named(labels)
+        return Segmentation(labels, volume.geometry, table, self._provenance | said)
 
     def _named(self, labels: NDArray[Any]) -> LabelSet:
         """The label table; what a bundle's own steps made beside it goes by its number."""
@@ -201,50 +214,6 @@ class Segmenter:
         if labels.ndim != 3 or self.card.has_label_table:
             return table
         return table.completed(np.unique(labels).tolist())
-
-    def _opened_for(self, window: tuple[int, ...], number: int) -> Backend:
-        """What runs windows of one shape (1, C, i, j, k) with one of the weights."""
-        bundle, weights = self.bundle, self._hashes[number]
-        network, limit = self._network_with(number), self.options.memory_limit
-        backend = open_backend(
-            self.options.backend, network, window=window, device=bundle.device,
-            weights_hash=weights and f"{weights}{folder_hash(bundle.card.path)}",
-            room=None if limit is None else limit - held_bytes(),
-            labels=bundle.card.output_count or len(bundle.card.outputs),
-        )  # fmt: skip
-        self._provenance["backend"] = self.backend_name = backend.name
-        self.backend_notes = backend.notes
-        owned = self._owns_network and network is bundle.network
-        if backend.name != TORCH and weights and owned:
-            release_weights(network)  # the library has them, and the file
-        return backend
-
-    def _network_with(self, number: int) -> torch.nn.Module:
-        """The network with one of the weights, read again where they were released."""
-        bundle = self.bundle
-        with torch.inference_mode(False):  # a conversion cannot use tensors of that mode
-            if self.options.weights and (number or not self._owns_network):
-                network = copy.deepcopy(bundle.network)
-                load_state(network, Path(self.options.weights[number]), bundle.card)
-                return network
-            if is_released(bundle.network):
-                path = bundle.card.require_weights()
-                if sha256_of(path) != self._hashes[number]:
-                    raise UnusableWeights(
-                        "the weights have changed since the bundle was opened",
-                        cure="Run the same command again.",
-                        path=path,
-                    )
-                load_state(bundle.network, path, bundle.card)
-        return bundle.network
-
-    def _check_channels(self, volume: Volume) -> None:
-        wanted = len(self.card.channels)
-        if wanted and len(volume.data) != wanted:
-            raise InvalidRequest(
-                f"the image has {len(volume.data)} channels; {self.card.name} takes {wanted} "
-                f"({', '.join(self.card.channels)})"
-            )
 
     def _plan(self, image: MetaTensor, steps: Sequence[Step]) -> tuple[WindowPlan, WayHome] | str:
         """Where windows lie and how their logits go home; or why that cannot be streamed."""
@@ -344,53 +313,10 @@ class Segmenter:
         how = self.bundle.restoration
         if how.kind == "exclusive":
             return logits.argmax(dim=0) > 0
-        return (logits >= how.threshold).any(dim=0)
-
-    @torch.inference_mode()
-    def _infer(
-        self, image: MetaTensor, progress: Progress | None, should_stop: ShouldStop | None
-    ) -> Tensor:
-        """(C, i, j, k) to logits (L, i, j, k)."""
-        inputs = image.as_tensor()[None].to(self.bundle.device)
-        total = window_count(tuple(inputs.shape[2:]), self.bundle.inferer)
-        network = WatchedNetwork(self._network_with(0), total, progress, should_stop)
-        try:
-            return _inferred(self.bundle.inferer, inputs, network)
-        except torch.OutOfMemoryError:
-            fewer: Any = copy.copy(self.bundle.inferer)
-            if getattr(fewer, "sw_batch_size", 1) == 1:
-                raise
-            fewer.sw_batch_size = 1
-        torch.cuda.empty_cache()
-        network = WatchedNetwork(network.network, total, progress, should_stop)
-        return _inferred(fewer, inputs, network)
-
-    def _restore(self, data: dict[str, Any], logits: Tensor, native: Geometry) -> np.ndarray:
-        """To labels (I, J, K), or masks (labels, I, J, K), on the native grid."""
-        bundle = self.bundle
-        pred = MetaTensor(logits, meta=data[bundle.image_key].meta)
-        restored: Any = bundle.postprocessing(data | {bundle.pred_key: pred})
-        labels = np.asarray(restored[bundle.result_key].squeeze(0).cpu())
-        said = f"the postprocessing of {bundle.card.name} ends in"
-        if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
-            raise UnusableBundle(
-                f"{said} numbers that are no labels", cure=bundle.restoration.reason
-            )
-        if labels.shape[-3:] != native.shape:
-            raise UnusableBundle(
-                f"{said} labels of shape {labels.shape}, not on the image's grid {native.shape}",
-                cure=bundle.restoration.reason or "Add an Invertd of the preprocessing to it.",
-            )
-        if labels.ndim == 3:
-            return label_values(labels, f"the postprocessing of {bundle.card.name}")
-        masks, count = labels > 0, len(bundle.card.labels)
-        if len(masks) == 1 + count:  # one-hot: that of the background comes first
-            return masks[1:]
-        if len(masks) != count:
-            raise UnusableBundle(
-                f"{said} {len(masks)} channels for {count} labels", cure=bundle.restoration.reason
-            )
-        return masks
+        found = logits >= how.threshold
+        if 0 in how.values:  # a mask of the background
+            found = found[[n for n, value in enumerate(how.values) if value]]
+        return found.any(dim=0)
 
     def _explained(self, error: Exception, volume: Volume) -> UnetrError:
         """Our error for one that came out of torch, MONAI or a bundle's own code."""
@@ -403,13 +329,6 @@ class Segmenter:
         return UnusableBundle(
             f"{self.card.name} failed on a volume of {volume.geometry.shape}: {cause}"
         )
-
-
-def _inferred(inferer: Any, inputs: Tensor, network: WatchedNetwork) -> Tensor:
-    """(1, C, i, j, k) to logits (L, i, j, k), by the bundle's own inferer."""
-    with torch.autocast("cuda", enabled=inputs.is_cuda):
-        logits: Tensor = inferer(inputs, network)
-    return logits[0].float()
 
 
 def _placed(image: Any) -> MetaTensor:

@@ -169,5 +169,6 @@ def _put_away(entry: Path) -> None:
 def _remove_stale(folder: Path) -> None:
     """Remove what processes left that were killed while they converted."""
     for path in folder.glob(f".*{_PART}"):
-        if time.time() - path.stat().st_mtime > _STALE:
-            shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # another process removed it
+            if time.time() - path.stat().st_mtime > _STALE:
+                shutil.rmtree(path, ignore_errors=True)
