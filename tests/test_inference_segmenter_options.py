@@ -278,3 +278,45 @@ def test_a_preprocessing_that_is_not_followed_runs_as_it_is(tmp_path: Path) -> N
     asked = Segmenter(segmenter.bundle, options)
     with pytest.raises(InvalidRequest, match=r"no overlap.*Transpose"):
         asked.segment(_noise())
+
+
+def _of_three_windows(folder: Path) -> Path:
+    """A bundle that makes three channels of one CT, each a window of its numbers."""
+    windows = [("soft", -57, 164), ("bone", -500, 1300), ("lung", -1000, 200)]
+    names = [name for name, _, _ in windows]
+    steps: list[dict[str, Any]] = [
+        *PREPROCESSING[:4],
+        {"_target_": "CopyItemsd", "keys": "image", "names": names, "times": 3},
+        *(
+            {"_target_": "ScaleIntensityRanged", "keys": name, "a_min": low, "a_max": high,
+             "b_min": 0.0, "b_max": 1.0, "clip": True}
+            for name, low, high in windows
+        ),
+        {"_target_": "ConcatItemsd", "keys": names, "name": "image"},
+    ]  # fmt: skip
+    network = UNET | {"in_channels": 3}
+    inference = config(network, SOFTMAX, invert(), ARGMAX)
+    inference["preprocessing"]["transforms"] = steps
+    channels = {"num_channels": 3, "channel_def": dict(zip("012", names, strict=True))}
+    return write_zoo_bundle(folder, inference, metadata(["background", "bright"], **channels))
+
+
+def test_channels_that_the_preprocessing_makes_of_one_image(tmp_path: Path) -> None:
+    segmenter = Segmenter.open(_of_three_windows(tmp_path / "zoo"), device="cpu")
+    volume = Volume(_noise().data * 500, GRID)
+    bundle = segmenter.bundle
+    prepared = segmenter.prepare(volume)
+    with torch.inference_mode():
+        image = prepared.data["image"].as_tensor()[None]
+        shares = torch.softmax(bundle.inferer(image, bundle.network)[0], dim=0).numpy()
+    wanted = restore_label_map(shares, prepared.steps[-1].geometry, GRID)
+    found = segmenter.segment(volume).label_map
+    assert (found == wanted).mean() > 0.999
+    assert len(np.unique(found)) == 2
+
+
+def test_channels_that_nobody_makes_are_refused(tmp_path: Path) -> None:
+    segmenter = Segmenter.open(_of_three_windows(tmp_path / "zoo"), device="cpu")
+    two = Volume(np.repeat(_noise().data, 2, axis=0), GRID)
+    with pytest.raises(InvalidRequest, match=r"has 2 channels; .* takes 3 \(soft, bone, lung\)"):
+        segmenter.segment(two)

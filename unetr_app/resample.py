@@ -129,6 +129,12 @@ def index_map(here: Geometry, there: Geometry) -> tuple[NDArray[Any], NDArray[An
     return both[:3, :3], both[:3, 3]
 
 
+def whole_index_map(here: Geometry, there: Geometry) -> tuple[NDArray[Any], NDArray[Any]]:
+    """As `index_map`, in whole numbers, for grids that differ by whole voxels."""
+    matrix, offset = index_map(here, there)
+    return np.rint(matrix).astype(int), np.rint(offset).astype(int)
+
+
 def axes_between(matrix: NDArray[Any]) -> tuple[int, int, int] | None:
     """For each column the only row that is not zero, where that is a permutation; else None."""
     rows, columns = np.nonzero(matrix)

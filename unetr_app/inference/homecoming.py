@@ -25,7 +25,7 @@ from unetr_app.inference.places import places_along_axes
 from unetr_app.inference.taps import Span, Taps
 from unetr_app.inference.way_home import WayHome
 from unetr_app.inference.window_plan import Shape
-from unetr_app.resample import axes_between, index_map
+from unetr_app.resample import axes_between, index_map, whole_index_map
 
 _AT_A_TIME = 1 << 22  # logits that are interpolated at a time
 
@@ -119,11 +119,11 @@ class Homecoming:
         if way.is_whole:
             at = self._matrix[axis, native] * index + self._offset[axis]
             return self._spans[axis].taps(at)
-        matrix, offset = (np.rint(part).astype(int) for part in index_map(way.model, way.resampled))
+        matrix, offset = whole_index_map(way.model, way.resampled)
         fine = int(np.flatnonzero(matrix[axis])[0])  # the resampled grid's axis
         sign, shift = int(matrix[axis, fine]), int(offset[axis])
         turned = way.before.reoriented(way.resampled.orientation)
-        steps, first = (np.rint(part).astype(int) for part in index_map(turned, way.native))
+        steps, first = whole_index_map(turned, way.native)
         own = steps[fine, native] * index + first[fine]
         places = places_along_axes(way.resampled, turned)[fine]
         is_there = (own >= 0) & (own < len(places))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from unetr_app.geometry import Geometry
 from unetr_app.inference.places import places_along_axes
 from unetr_app.inference.way_home import Ends, WayHome
-from unetr_app.resample import axes_between, index_map, resample_array
+from unetr_app.resample import axes_between, index_map, resample_array, whole_index_map
 
 
 def nearest_home(labels: NDArray[Any], way: WayHome) -> NDArray[Any]:
@@ -54,7 +54,7 @@ def _moved(array: NDArray[Any], here: Geometry, there: Geometry) -> NDArray[Any]
     """On a grid that differs by whole voxels; 0 beyond the array."""
     if here == there:
         return array
-    matrix, offset = (np.rint(part).astype(int) for part in index_map(here, there))
+    matrix, offset = whole_index_map(here, there)
     axes = axes_between(matrix)
     assert axes is not None
     array = array.transpose(axes)

@@ -15,7 +15,7 @@ import numpy as np
 
 from unetr_app.errors import UnusableBundle
 from unetr_app.geometry import Geometry
-from unetr_app.resample import axes_between, index_map
+from unetr_app.resample import axes_between, index_map, whole_index_map
 
 Ends = tuple[tuple[int, int], ...]  # for each axis the first voxel and the one after the last
 
@@ -168,9 +168,8 @@ def _whole(geometry: Geometry) -> Ends:
 
 def _ends_on(here: Geometry, there: Geometry) -> Ends:
     """The ends of a grid in voxels of another that differs by whole voxels."""
-    matrix, offset = index_map(here, there)
-    corners = [matrix @ corner + offset for corner in (np.zeros(3), np.array(there.shape) - 1)]
-    ends = np.rint(np.sort(corners, axis=0)).astype(int)
+    matrix, offset = whole_index_map(here, there)
+    ends = np.sort([offset, matrix @ (np.array(there.shape) - 1) + offset], axis=0)
     return tuple((int(first), int(last) + 1) for first, last in ends.T)
 
 

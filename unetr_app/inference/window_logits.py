@@ -65,7 +65,9 @@ class WindowLogits:
     def probe(self, plan: WindowPlan, channels: int) -> tuple[int, int]:
         """Channels of the logits, and bytes by which the process grows while windows are computed.
 
-        Runs the network on padding, once for each shape of window, on as many as `streams` says.
+        Runs the network on padding, once for each shape of window: on as many windows at a time as
+        `streams` says, after which it holds what it keeps, and on one alone, to be counted as
+        often, since their peaks may or may not coincide.
         """
         shape = (1, channels, *plan.roi_size)
         for n in range(1 + max(member.network for member in plan.members)):
@@ -78,8 +80,10 @@ class WindowLogits:
                 with torch.inference_mode():  # which holds for one thread
                     logits.append(self._run(window, 0))
 
-            grown = measured_growth(lambda: _at_a_time(run, self.streams(plan, channels)))
-            self._probed = len(logits[0]), grown
+            streams = self.streams(plan, channels)
+            if streams > 1:
+                _at_a_time(run, streams)
+            self._probed = len(logits[0]), streams * measured_growth(run)
         return self._probed
 
     def streams(self, plan: WindowPlan, channels: int) -> int:
@@ -127,9 +131,6 @@ class WindowLogits:
 
 
 def _at_a_time(work: Callable[[], object], times: int) -> None:
-    if times == 1:
-        work()
-        return
     with ThreadPoolExecutor(times) as pool:
         for done in [pool.submit(work) for _ in range(times)]:
             done.result()

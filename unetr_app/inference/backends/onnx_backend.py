@@ -37,6 +37,7 @@ def run_onnx(path: Path, threads: int, streams: int = 1) -> Runner:
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1 + threads - streams  # those who ask work too
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # it grows with the second window, and keeps it all
     options.log_severity_level = 3  # errors; it warns of what its optimiser leaves out
     session: Any = onnxruntime.InferenceSession(
         str(path), options, providers=["CPUExecutionProvider"]
