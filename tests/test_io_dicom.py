@@ -26,9 +26,9 @@ from tests.strategies import geometries
 from unetr_app.errors import InvalidRequest, UnetrError, UnreadableInput, UnsafeGeometry
 from unetr_app.geometry import Geometry
 from unetr_app.io import read_geometry, read_label_map, read_volume
-from unetr_app.io.dicom_index import index_slices
-from unetr_app.io.dicom_slice import read_slice
-from unetr_app.io.dicom_stack import Kind
+from unetr_app.io.dicom.index import index_slices
+from unetr_app.io.dicom.slice import read_slice
+from unetr_app.io.dicom.stack import Kind
 
 Files = list[Path]
 

@@ -23,8 +23,8 @@ from unetr_app.io.formats import (
 from unetr_app.io.names import short_hash
 
 if TYPE_CHECKING:
-    from unetr_app.io.dicom_index import SeriesVolume
-    from unetr_app.io.dicom_slice import Slice
+    from unetr_app.io.dicom.index import SeriesVolume
+    from unetr_app.io.dicom.slice import Slice
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _kind_of(file: InputFile) -> Format | None:
 
 
 def _read_slice(file: InputFile) -> Slice:
-    from unetr_app.io.dicom_slice import read_slice
+    from unetr_app.io.dicom.slice import read_slice
 
     return read_slice(file.path)
 
@@ -133,7 +133,7 @@ def _series_cases(
     """The cases among DICOM files, and the files that are no part of any."""
     if not slices:
         return [], []
-    from unetr_app.io.dicom_index import index_slices
+    from unetr_app.io.dicom.index import index_slices
 
     files = {slice_.path: file for file, slice_ in slices}
     index = index_slices(slice_ for _, slice_ in slices)

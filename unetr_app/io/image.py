@@ -39,7 +39,7 @@ def read_image(
             f"there is no volume {channel}", cure="There is only one.", path=files[0]
         )
     if kind is Format.DICOM:
-        from unetr_app.io import dicom_series
+        from unetr_app.io.dicom import series as dicom_series
 
         return dicom_series.read(files)
     from unetr_app.io import itk_reader
@@ -63,7 +63,7 @@ def read_header(files: Sequence[PathLike], *, channel: int | None = None) -> Geo
 
     kind = require_format(files[0])
     if kind is Format.DICOM:
-        from unetr_app.io import dicom_series
+        from unetr_app.io.dicom import series as dicom_series
 
         return dicom_series.read_geometry(files)
     if kind is Format.NIFTI:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from unetr_app.errors import UnetrError
-from unetr_app.io.dicom_slice import PYDICOM_ERRORS, Slice, read_dataset, text_of
-from unetr_app.io.dicom_stack import SAME_PLACE_MM, normal_of
+from unetr_app.io.dicom.slice import PYDICOM_ERRORS, Slice, read_dataset, text_of
+from unetr_app.io.dicom.stack import SAME_PLACE_MM, normal_of
 
 _MEANING = ("RescaleSlope", "RescaleIntercept", "BitsStored", "PixelRepresentation",
             "PhotometricInterpretation", "PixelPaddingValue")  # fmt: skip

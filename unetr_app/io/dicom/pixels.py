@@ -18,7 +18,7 @@ from pydicom.pixels import get_decoder  # pyright: ignore[reportPrivateImportUsa
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from unetr_app.errors import UnreadableInput
-from unetr_app.io.dicom_slice import PYDICOM_ERRORS, Slice, numbers_of, read_dataset, text_of
+from unetr_app.io.dicom.slice import PYDICOM_ERRORS, Slice, numbers_of, read_dataset, text_of
 
 _PLAIN = {"", ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian}
 

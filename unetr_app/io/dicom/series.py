@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from unetr_app.errors import InvalidRequest, UnreadableInput
 from unetr_app.geometry import Geometry
 from unetr_app.io.atomic import PathLike
-from unetr_app.io.dicom_index import SeriesVolume, index_slices
-from unetr_app.io.dicom_pixels import read_plane
-from unetr_app.io.dicom_slice import Slice, read_slice
-from unetr_app.io.dicom_stack import Stack
+from unetr_app.io.dicom.index import SeriesVolume, index_slices
+from unetr_app.io.dicom.pixels import read_plane
+from unetr_app.io.dicom.slice import Slice, read_slice
+from unetr_app.io.dicom.stack import Stack
 from unetr_app.io.limits import check_voxels
 from unetr_app.io.raster import Raster
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from unetr_app.errors import UnetrError, UnsafeGeometry
 from unetr_app.geometry import Geometry
-from unetr_app.io.dicom_slice import Slice
+from unetr_app.io.dicom.slice import Slice
 
 SAME_PLACE_MM = 1e-3
 _TILT = 1e-3  # sideways part of a step, as a share of it, from which a stack counts as tilted

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from unetr_app.errors import UnreadableInput, UnsafeGeometry
-from unetr_app.io.dicom_copies import without_copies
-from unetr_app.io.dicom_pixels import missing_decoder
-from unetr_app.io.dicom_slice import Slice
-from unetr_app.io.dicom_stack import SAME_PLACE_MM, Kind, Stack, arrange, normal_of
+from unetr_app.io.dicom.copies import without_copies
+from unetr_app.io.dicom.pixels import missing_decoder
+from unetr_app.io.dicom.slice import Slice
+from unetr_app.io.dicom.stack import SAME_PLACE_MM, Kind, Stack, arrange, normal_of
 
 _PARALLEL = float(np.cos(np.deg2rad(1.0)))
 _ACROSS = float(np.cos(np.deg2rad(45.0)))
