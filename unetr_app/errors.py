@@ -10,6 +10,7 @@
     │   └── UnusableWeights    weights that are missing, damaged or of another network
     ├── UnwritableOutput       a result that could not be written whole
     ├── InvalidRequest         arguments that contradict each other or name nothing
+    ├── RemoteFailure          a server that cannot be reached, refuses, or answers nonsense
     ├── DeviceMemory           the device ran out of memory
     └── Cancelled              the caller asked to stop
 """
@@ -88,6 +89,12 @@ class InvalidRequest(UnetrError):
     """Arguments contradict each other or name something that does not exist."""
 
     code = "invalid-request"
+
+
+class RemoteFailure(UnetrError):
+    """A server cannot be reached, refuses, or answers what it should not."""
+
+    code = "remote-failure"
 
 
 class DeviceMemory(UnetrError):
