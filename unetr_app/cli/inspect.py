@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unetr_app.cli import pacs
 from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED, USAGE
 from unetr_app.cli.screen import complain, counted, say, show_table
 
@@ -22,6 +24,8 @@ unetr inspect scans/ --json
 
 unetr inspect brats/ --bundle my_bundle/
 
+unetr inspect dicomweb://pacs.example.org/dicom-web --study UID
+
 Exit codes: 0 all fine, 2 usage, 3 some have problems, 4 none usable.
 """
 
@@ -30,7 +34,9 @@ def command(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT", help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM."
+            metavar="INPUT",
+            help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM; or a PACS: "
+            "dicomweb://HOST[:PORT]/PATH.",
         ),
     ],
     bundle: Annotated[
@@ -41,11 +47,26 @@ def command(
         ),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    study: pacs.StudyOption = "",
+    series: pacs.SeriesOption = None,
+    download: pacs.DownloadOption = "",
+    plain_http: pacs.PlainHttpOption = False,
 ) -> None:  # fmt: skip
     """Show which cases there are, with shape, spacing, orientation and problems.
 
-    Headers are read, voxels are not: a file that is damaged further on still looks fine here.
+    Headers are read, voxels are not: a file that is damaged further on still looks fine here. Of a
+    study in a PACS the series are listed, and retrieved and judged only with --download.
     """
+    asked = pacs.Asked(study, tuple(series or ()), download, plain_http)
+    with pacs.remote_input(inputs, asked) as remote:
+        if remote and not download:
+            raise typer.Exit(remote.show(as_json=as_json))
+        with pacs.local_input(inputs, remote, quiet=as_json) as local:
+            code = _inspect(local, bundle, as_json=as_json)
+        raise typer.Exit(remote.exit_code(code) if remote else code)
+
+
+def _inspect(inputs: Sequence[str], bundle: str, *, as_json: bool) -> int:
     from unetr_app.bundle import read_card
     from unetr_app.cases import survey
     from unetr_app.errors import InvalidRequest, UnusableBundle
@@ -54,7 +75,7 @@ def command(
         found = survey(inputs, channels=read_card(bundle).channels if bundle else ())
     except (InvalidRequest, UnusableBundle) as error:
         complain(error, program="unetr inspect")
-        raise typer.Exit(USAGE) from None
+        return USAGE
     judged = [(case, *_judge(case)) for case in found.cases]
     if as_json:
         say(json.dumps([_as_dict(*row) for row in judged]))
@@ -62,8 +83,8 @@ def command(
         _show([_row(*row) for row in judged], found)
     bad = sum(1 for _, _, problem in judged if problem)
     if bad == len(judged):
-        raise typer.Exit(NONE_DONE)
-    raise typer.Exit(SOME_FAILED if bad else ALL_DONE)
+        return NONE_DONE
+    return SOME_FAILED if bad else ALL_DONE
 
 
 def _judge(case: Case) -> tuple[Geometry | None, str]:

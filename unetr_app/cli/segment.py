@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unetr_app.cli import pacs
 from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED, USAGE
 from unetr_app.cli.progress import progress_view, result_words
 from unetr_app.cli.screen import counted, note, say, show_table
@@ -34,6 +35,7 @@ EXAMPLES = """Examples:
   unetr segment scan.nii.gz -o results -b hippocampus_mr_unetr_segmentation
   unetr segment scans/ dicom/ -o results -b my_bundle/ --labels 1,2 --split-labels
   unetr segment scans/ -o results -b my_bundle/ --dry-run
+  unetr segment dicomweb://pacs.example.org/dicom-web --study UID -o results -b my_bundle/
 
 Exit codes: 0 all done, 2 usage (nothing was begun), 3 some cases failed,
 4 none done, 130 and 143 stopped by a signal.
@@ -45,7 +47,8 @@ def command(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM; lists (.csv, .json).",
+            help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM; lists (.csv, .json); or "
+            "a PACS: dicomweb://HOST[:PORT]/PATH.",
         ),
     ],
     out: Annotated[
@@ -133,6 +136,11 @@ def command(
         bool,
         typer.Option("--skip/--no-skip", help="Compute windows of one constant value once only."),
     ] = True,
+    study: pacs.StudyOption = "",
+    series: pacs.SeriesOption = None,
+    store: pacs.StoreOption = True,
+    download: pacs.DownloadOption = "",
+    plain_http: pacs.PlainHttpOption = False,
     trust_it: TrustOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
@@ -194,14 +202,23 @@ def command(
         if trust_it:
             trust(card.path)
         require_trusted(card.path)
-    with StopRequest() as stop:
-        found = _find(inputs, out, card.channels, stop=stop, quiet=quiet)
-        if dry_run:
+    asked = pacs.Asked(study, tuple(series or ()), download, plain_http)
+    with StopRequest() as stop, pacs.remote_input(inputs, asked) as remote:
+        if remote and dry_run:
             with stop.at_once():
-                code = _show_plan(found, card, out, options)
-        else:
+                raise typer.Exit(remote.show())
+        with pacs.local_input(inputs, remote, at_once=stop.at_once, quiet=quiet) as local:
+            found = _find(local, out, card.channels, stop=stop, quiet=quiet)
+            if dry_run:
+                with stop.at_once():
+                    raise typer.Exit(_show_plan(found, card, out, options))
             segmenter = _on_demand(card, device, options, stop)
-            code = _segment(found, segmenter, out, options=options, quiet=quiet, stop=stop)
+            result = _segment(found, segmenter, out, options=options, quiet=quiet, stop=stop)
+        code = exit_code(result)
+        if remote:
+            with stop.at_once():
+                stored = remote.store(out, result, quiet=quiet) if store else True
+            code = remote.exit_code(code, stored=stored)
     raise typer.Exit(code)
 
 
@@ -281,11 +298,11 @@ def _segment(
     options: BatchOptions,
     quiet: bool,
     stop: StopRequest,
-) -> int:
+) -> BatchResult | None:
     from unetr_app.batch.runner import run_batch
 
     if not found.cases:
-        return NONE_DONE
+        return None
     with progress_view(quiet=quiet) as view:
         result = run_batch(
             found.cases, segmenter, out=out, options=options, on_progress=view,
@@ -296,11 +313,13 @@ def _segment(
         if words := segmenter.backend_words:
             say(f"The network was run by {words}")
     _show_end(result, out, quiet=quiet)
-    return exit_code(result)
+    return result
 
 
-def exit_code(result: BatchResult) -> int:
-    """What a finished batch means to the shell."""
+def exit_code(result: BatchResult | None) -> int:
+    """What a finished batch means to the shell; None where there was nothing to do."""
+    if result is None:
+        return NONE_DONE
     if not result.failed and not result.remaining:
         return ALL_DONE
     if result.done or result.skipped:
