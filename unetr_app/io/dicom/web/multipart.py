@@ -48,15 +48,13 @@ def save_only_part(
     mark = b"\r\n--" + boundary.encode("utf-8", "replace")
     feed = _Feed(pieces)
     feed.until(mark, _at_most(_MOST_BESIDE))
-    head = bytearray()
-    feed.until(b"\r\n\r\n", _at_most(_MOST_HEADERS, head))
-    if head.startswith(b"--"):
+    if feed.begins_with(b"--"):
         raise _wrong("holds no part")
+    feed.until(b"\r\n\r\n", _at_most(_MOST_HEADERS))
     feed.until(mark, save)
-    tail = bytearray()
-    feed.rest(_at_most(_MOST_BESIDE, tail))
-    if not tail.startswith(b"--"):
+    if not feed.begins_with(b"--"):
         raise _wrong("holds several parts where one was asked for")
+    feed.rest(_at_most(_MOST_BESIDE))
 
 
 class FilePart:
@@ -101,15 +99,24 @@ class _Feed:
             if sure > 0:
                 take(bytes(self._held[:sure]))
                 del self._held[:sure]
-            piece = next(self._pieces, None)
-            if piece is None:
-                raise PassingFailure(
-                    "the server's answer ends too early", reached=True,
-                    cure="Try again; the log of the server may say more.",
-                )  # fmt: skip
-            self._held += piece
+            self._read()
         take(bytes(self._held[:at]))
         del self._held[: at + len(mark)]
+
+    def begins_with(self, mark: bytes) -> bool:
+        """Does a mark come next? It stays where it is."""
+        while len(self._held) < len(mark):
+            self._read()
+        return self._held.startswith(mark)
+
+    def _read(self) -> None:
+        piece = next(self._pieces, None)
+        if piece is None:
+            raise PassingFailure(
+                "the server's answer ends too early", reached=True,
+                cure="Try again; the log of the server may say more.",
+            )  # fmt: skip
+        self._held += piece
 
     def rest(self, take: Callable[[bytes], object]) -> None:
         """Hand on all that is left."""
@@ -118,13 +125,14 @@ class _Feed:
             take(piece)
 
 
-def _at_most(most: int, into: bytearray | None = None) -> Callable[[bytes], None]:
-    """Takes pieces up to a number of bytes."""
-    kept = bytearray() if into is None else into
+def _at_most(most: int) -> Callable[[bytes], None]:
+    """Takes pieces up to a number of bytes, and forgets them."""
+    taken = 0
 
     def take(piece: bytes) -> None:
-        kept.extend(piece)
-        if len(kept) > most:
+        nonlocal taken
+        taken += len(piece)
+        if taken > most:
             raise _wrong("is not the multipart that it should be")
 
     return take

@@ -141,8 +141,17 @@ class Budget:
     done: int = 0
 
     def spend(self, size: int) -> None:
-        """One more instance is there."""
+        """One more instance is there.
+
+        Raises:
+            RemoteFailure: If it is one too many.
+        """
         self.bytes_left -= size
+        if self.bytes_left < 0:
+            raise RemoteFailure(
+                "these series have more bytes than one run takes",
+                cure="Name fewer series with --series.",
+            )
         self.done += 1
         self.tell(self.done, self.of)
 

@@ -18,6 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from unetr_app.errors import RemoteFailure
 from unetr_app.io.dicom.web.retries import PassingFailure
 
 Sockets = weakref.WeakSet[socket.socket]
@@ -55,15 +56,21 @@ class WatchedAdapter(HTTPAdapter):
         timer.start()
         try:
             yield
-        except (requests.RequestException, OSError) as error:
+        except (requests.RequestException, OSError, RemoteFailure) as error:
             if late.is_set():
-                raise PassingFailure(
-                    f"{host} keeps us waiting for more than {seconds:.0f} seconds",
-                    cure="Try again later; the log of the server may say more.",
-                ) from error
+                raise self._late(seconds, host) from error
             raise
         finally:
             timer.cancel()
+        if late.is_set():  # headers that were cut look like headers that end
+            raise self._late(seconds, host)
+
+    @staticmethod
+    def _late(seconds: float, host: str) -> PassingFailure:
+        return PassingFailure(
+            f"{host} keeps us waiting for more than {seconds:.0f} seconds",
+            cure="Try again later; the log of the server may say more.",
+        )
 
     def _cut(self, late: threading.Event) -> None:
         late.set()
