@@ -20,11 +20,16 @@ Trouble = Callable[["Handler"], bool]
 """Answers a request in place of the server, and says so; false leaves it to the server."""
 
 
+PATIENT = "Canary^Patient"
+"""What the server tells in every list of series, asked or not."""
+
+
 @dataclass
 class Instance:
     study: str
     series: str
     modality: str
+    number: int
     data: bytes
 
 
@@ -62,7 +67,11 @@ class FakePacs:
     def take(self, data: bytes) -> str:
         header = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
         self.instances[header.SOPInstanceUID] = Instance(
-            header.StudyInstanceUID, header.SeriesInstanceUID, header.Modality, data
+            header.StudyInstanceUID,
+            header.SeriesInstanceUID,
+            header.Modality,
+            int(header.SeriesNumber),
+            data,
         )
         return header.StudyInstanceUID
 
@@ -113,8 +122,8 @@ class Handler(BaseHTTPRequestHandler):
                 found.setdefault(instance.series, []).append(instance)
         return [
             {"0020000D": tag(study), "0020000E": tag(uid), "00080060": tag(each[0].modality),
-             "00200011": tag(n), "0008103E": tag(f"number {n}"), "00201209": tag(len(each)),
-             "00100010": tag({"Alphabetic": "Canary^Patient"})}
+             "00200011": tag(each[0].number), "0008103E": tag(f"number {n}"),
+             "00201209": tag(len(each)), "00100010": tag({"Alphabetic": PATIENT})}
             for n, (uid, each) in enumerate(found.items(), 1)
         ]  # fmt: skip
 
