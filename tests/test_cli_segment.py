@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import json
 import re
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +139,16 @@ def test_a_bundle_without_weights_says_where_to_get_them(unetr: Command, tmp_pat
     assert err.startswith("unetr segment: ")
     assert "Ask the weaver for a new threshold." in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_sees_what_headers_show(unetr: Command, tmp_path: Path):
+    data = (tmp_path / "in/case_01.nii.gz").read_bytes()
+    text = bytearray(gzip.decompress(data))
+    text[40:56] = struct.pack("<8h", 3, 5, 6, 1, 1, 1, 1, 1)  # the shape: one slice
+    (tmp_path / "in/case_01.nii.gz").write_bytes(gzip.compress(bytes(text)))
+    _, out, _ = unetr(*MAIN, "--dry-run")
+    assert re.search(r"case_01 +would fail +case_01\.nii\.gz: a single slice", out)
+    assert re.search(r"case_02 +would be segmented", out)
 
 
 def test_a_dry_run_says_what_and_why_and_does_nothing(unetr: Command, tmp_path: Path):

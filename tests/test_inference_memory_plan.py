@@ -100,3 +100,11 @@ def test_growth_is_seen_while_it_lasts() -> None:
             np.ones(2**23).sum()  # 64 MiB
 
     assert 48 * 2**20 <= measured_growth(work) < 200 * 2**20
+
+
+def test_preprocessing_that_held_more_than_windows_will_counts() -> None:
+    parts = {"held": 10, "network": 5, "blending": 3, "waiting": 4, "results": 2}
+    assert MemoryPlan(**parts, limit=22, preparing=21).peak == 22
+    assert MemoryPlan(**parts, preparing=40).peak == 40
+    with pytest.raises(DeviceMemory, match="to preprocess the image"):
+        MemoryPlan(**parts, limit=22, preparing=23).require_room()

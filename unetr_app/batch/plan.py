@@ -15,6 +15,7 @@ from unetr_app.batch.options import BatchOptions
 from unetr_app.batch.segmenting import Card
 from unetr_app.cases import Case
 from unetr_app.errors import UnetrError
+from unetr_app.io import read_geometry
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ def plan_batch(
             decision = decide(
                 case, rows.get(case.id), recipe=recipe, options=options, folder=folder
             )
+            if decision.needed and case.geometry is None:
+                read_geometry(case)  # headers show what is wrong with many a file
         except UnetrError as error:
             plan.append(Planned(case.id, case.input, "fail", str(error)))
             continue

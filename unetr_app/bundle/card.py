@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unetr_app.bundle.config_text import loaded_files
+from unetr_app.bundle.config_text import copies_one_image, loaded_files
 from unetr_app.bundle.folders import METADATA, PathLike, bundle_folders, find_bundle
 from unetr_app.bundle.label_table import (
     counted_from_0,
@@ -36,7 +36,7 @@ class BundleCard:
         version: The bundle's own version.
         description: One or two sentences.
         modality: DICOM modality code of the input.
-        channels: Names of the input channels.
+        channels: Names of the channels that an image must bring; further ones are made of it.
         labels: The label table. Where it is told by ``channel_def`` alone, a first channel of
             another name than background means that each channel is a label; an opened bundle's card
             goes by its postprocessing.
@@ -154,6 +154,7 @@ def _card(folder: Path, metadata: Any) -> BundleCard:
             f"metadata.json of {folder.name} names no output channels",
             cure="Fill channel_def of network_data_format.outputs.pred with the labels' names.",
         )
+    names = tuple(inputs[key] for key in sorted(inputs))
     found = metadata.get("labels")
     table = found if is_label_table(found) else None  # others may mean something else by it
     limits = metadata.get("training_range")
@@ -164,7 +165,7 @@ def _card(folder: Path, metadata: Any) -> BundleCard:
         version=str(metadata["version"]),
         description=str(metadata.get("description", metadata.get("task", ""))),
         modality=str(image.get("modality", "")),
-        channels=tuple(inputs[key] for key in sorted(inputs)),
+        channels=names[:1] if len(names) > 1 and copies_one_image(folder) else names,
         labels=_labels(table, outputs),
         roi_size=tuple(n for n in shape if isinstance(n, int)),
         training_range=TrainingRange.from_metadata(limits) if limits else None,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
+
+import yaml
 
 from unetr_app.errors import UnusableBundle
 
@@ -70,6 +73,43 @@ def loaded_files(root: Path) -> list[str]:
         return []
     files = (_WEIGHTS.search(line) for line in _LOAD_PATH.findall(text))
     return [found[0] for found in files if found]
+
+
+def copies_one_image(root: Path) -> bool:
+    """Does a bundle's preprocessing put copies of one image side by side, as channels?
+
+    Such as several intensity windows of one CT, by ``CopyItemsd`` and ``ConcatItemsd``.
+
+    Args:
+        root: Of the bundle; no where it has no config, or one that cannot be read.
+    """
+    try:
+        path = find_config(root)
+        text = path.read_text(encoding="utf-8", errors="replace")
+        config = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (UnusableBundle, OSError, yaml.YAMLError, RecursionError, ValueError):
+        return False
+    steps = config.get("preprocessing") if is_mapping(config) else None
+    loaded: set[str] = set()
+    copied: set[str] = set()
+    for _, step in walk(steps):
+        if not is_mapping(step):
+            continue
+        match target_of(step):
+            case "LoadImaged":
+                loaded |= _texts(step.get("keys"))
+            case "CopyItemsd":
+                copied |= _texts(step.get("names"))
+            case "ConcatItemsd" if len(loaded - {"label"}) == 1:
+                if _texts(step.get("keys")) & copied:
+                    return True
+            case _:
+                pass
+    return False
+
+
+def _texts(value: Any) -> set[str]:
+    return set(map(str, value)) if _is_list(value) else {str(value)}
 
 
 def anchored(value: Any, root: Path) -> Any:

@@ -35,6 +35,7 @@ class MemoryPlan:
             to disk.
         results: By what is kept of the whole native grid.
         limit: What the user allows; None for no limit.
+        preparing: What the process held at most while the image was preprocessed.
     """
 
     held: int
@@ -43,23 +44,29 @@ class MemoryPlan:
     waiting: int
     results: int
     limit: int | None = None
+    preparing: int = 0
 
     @property
     def least(self) -> int:
         """With all that can wait on disk there."""
+        return max(self._streaming, self.preparing)
+
+    @property
+    def _streaming(self) -> int:
+        """While windows are computed, with no sums that wait in memory."""
         return self.held + self.network + self.blending + self.results
 
     @property
     def peak(self) -> int:
         """What the process is expected to hold at most."""
-        return self.least + self.kept
+        return max(self._streaming + self.kept, self.preparing)
 
     @property
     def kept(self) -> int:
         """Waiting sums that stay in memory."""
         if self.limit is None:
             return min(self.waiting, MOST_WAITING)
-        return max(0, min(self.waiting, self.limit - self.least))
+        return max(0, min(self.waiting, self.limit - self._streaming))
 
     @property
     def lacks_room(self) -> bool:
@@ -75,7 +82,8 @@ class MemoryPlan:
         if self.limit is not None and self.lacks_room:
             raise DeviceMemory(
                 f"{in_gib(self.limit)} are allowed and {in_gib(self.least)} are needed "
-                f"({in_gib(self.held)} held already, {in_gib(self.network)} for one window)",
+                f"({in_gib(self.held)} held already, {in_gib(self.network)} for one window; "
+                f"{in_gib(self.preparing)} to preprocess the image)",
                 cure=f"Allow --memory-limit {self.least / 2**30 * 1.02 + 0.005:.2f}GiB, or take a "
                 "bundle with a smaller window.",
             )
@@ -83,7 +91,7 @@ class MemoryPlan:
 
 def plan_memory(
     cells: Cells, channels: int, native: tuple[int, ...], network: int, limit: int | None, *,
-    results: int, ahead: int = 0,
+    results: int, ahead: int = 0, preparing: int = 0,
 ) -> MemoryPlan:  # fmt: skip
     """What a case will need, as things are now.
 
@@ -95,12 +103,13 @@ def plan_memory(
         limit: What the user allows.
         results: Bytes of what is kept of the whole native grid.
         ahead: Windows that are computed while others are blended.
+        preparing: What was held at most while the image was preprocessed.
     """
     return MemoryPlan(
         held=held_bytes(), network=network,
         blending=blending_bytes(cells, channels, native, ahead=ahead),
         waiting=cells.waiting * channels * _FLOAT,
-        results=results, limit=limit,
+        results=results, limit=limit, preparing=preparing,
     )  # fmt: skip
 
 

@@ -18,8 +18,10 @@ class Prepared:
         volume: As it was read.
         data: What the preprocessing gave, by key.
         steps: Where the image was before it, and after each of its steps.
+        peak_bytes: What the process held at most meanwhile; 0 where memory is not limited.
     """
 
     volume: Volume
     data: dict[str, Any]
     steps: Sequence[Step]
+    peak_bytes: int = 0

@@ -31,7 +31,13 @@ from unetr_app.inference.homecoming import Homecoming
 from unetr_app.inference.labelling import Labelling, ready_for_logits
 from unetr_app.inference.lookahead import LookAhead
 from unetr_app.inference.memory import is_out_of_memory
-from unetr_app.inference.memory_plan import MOST_WAITING, MemoryPlan, plan_memory
+from unetr_app.inference.memory_plan import (
+    MOST_WAITING,
+    MemoryPlan,
+    held_bytes,
+    measured_growth,
+    plan_memory,
+)
 from unetr_app.inference.networks import Networks
 from unetr_app.inference.options import InferenceOptions
 from unetr_app.inference.own_steps import labels_of_all, logits_of_all
@@ -145,7 +151,7 @@ class Segmenter:
         )
         try:
             with self._preprocessing:
-                prepared = Prepared(volume, *preprocess(self.bundle, volume))
+                prepared = self._prepared(volume)
         except UnetrError:
             raise
         except Exception as error:  # what a bundle names may raise anything
@@ -199,7 +205,9 @@ class Segmenter:
                 data.clear()  # whatever else was made is not needed any more
                 whole = image.as_tensor().float()
                 del image
-                labels = self._stream(*found, whole, maps or {}, on_plan, progress, should_stop)
+                labels = self._stream(
+                    *found, whole, maps or {}, on_plan, progress, should_stop, prepared.peak_bytes
+                )
         except UnetrError:
             raise
         except Exception as error:  # what a bundle names may raise anything
@@ -214,6 +222,16 @@ class Segmenter:
         if labels.ndim != 3 or self.card.has_label_table:
             return table
         return table.completed(np.unique(labels).tolist())
+
+    def _prepared(self, volume: Volume) -> Prepared:
+        """Preprocessed; where memory is limited, with what that took."""
+        if self.options.memory_limit is None:
+            return Prepared(volume, *preprocess(self.bundle, volume))
+        found: list[Prepared] = []
+        grown = measured_growth(
+            lambda: found.append(Prepared(volume, *preprocess(self.bundle, volume)))
+        )
+        return replace(found[0], peak_bytes=held_bytes() + grown)
 
     def _plan(self, image: MetaTensor, steps: Sequence[Step]) -> tuple[WindowPlan, WayHome] | str:
         """Where windows lie and how their logits go home; or why that cannot be streamed."""
@@ -260,7 +278,7 @@ class Segmenter:
     def _stream(
         self, plan: WindowPlan, way: WayHome, image: Tensor, maps: Mapping[str, Path],
         on_plan: Callable[[MemoryPlan], None] | None, progress: Progress | None,
-        should_stop: ShouldStop | None,
+        should_stop: ShouldStop | None, preparing: int,
     ) -> np.ndarray:  # fmt: skip
         """(C, i, j, k) on the model grid to labels on the native grid, block by block."""
         how = self.bundle.restoration
@@ -286,7 +304,7 @@ class Segmenter:
         ahead = 0 if alone else streams
         foreseen = partial(
             plan_memory, cells, channels, native.shape, limit=self.options.memory_limit,
-            results=labelling.bytes_needed(channels),
+            results=labelling.bytes_needed(channels), preparing=preparing,
         )  # fmt: skip
         memory = foreseen(network, ahead=ahead)
         if memory.lacks_room and ahead:

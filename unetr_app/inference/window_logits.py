@@ -83,7 +83,8 @@ class WindowLogits:
             streams = self.streams(plan, channels)
             if streams > 1:
                 _at_a_time(run, streams)
-            self._probed = len(logits[0]), streams * measured_growth(run)
+            grown = measured_growth(run)
+            self._probed = len(logits[0]), streams * grown
         return self._probed
 
     def streams(self, plan: WindowPlan, channels: int) -> int:
