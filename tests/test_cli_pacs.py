@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.batch_fakes import FakeSegmenter, write_bundle
+from tests.batch_fakes import FakeSegmenter, manifest_of, write_bundle
 from tests.fake_pacs import PATIENT, FakePacs, Handler, serving
 from tests.io_files import content, edit_dicom, save_series
 from unetr_app import cli
@@ -136,6 +136,22 @@ def test_one_series_can_be_named(server: FakePacs, unetr: Command, tmp_path: Pat
     assert code == 0, err
     assert "1 input = 1 done" in out
     assert {h.path.split("/")[5] for h in server.heard if "/instances/" in h.path} == {"1.2.3"}
+
+
+def test_the_manifest_names_the_server_and_a_changed_series_is_done_again(
+    server: FakePacs, unetr: Command, folder: Path
+):
+    command = ("segment", server.address, "--study", study_of(server), "--series", "1.2.3", *MAIN)
+    assert unetr(*command)[0] == 0
+    (row,) = manifest_of(folder / "out")
+    assert str(row["input"]).startswith(f"{server.address}#")
+    assert row["input_from_manifest"] == row["input"]
+    last = [uid for uid, held in server.instances.items() if held.series == "1.2.3"][-1]
+    del server.instances[last]
+    code, out, err = unetr(*command)
+    assert code == 0, err
+    assert "1 input = 1 done" in out
+    assert [again["case_id"] for again in manifest_of(folder / "out")] == [row["case_id"]]
 
 
 def test_a_series_that_cannot_be_retrieved_costs_no_other(

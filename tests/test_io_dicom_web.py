@@ -677,7 +677,9 @@ def test_the_body_that_is_sent_is_as_long_as_said(series: list[Path]):
 )  # fmt: skip
 def test_addresses(text: str, url: str):
     assert is_address(text)
-    assert Address.parse(text).url == url
+    found = Address.parse(text)
+    assert found.url == url
+    assert Address.parse(str(found)) == found
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from unetr_app.batch.journal import Row
 from unetr_app.batch.options import BatchOptions
 from unetr_app.cases import Case
 from unetr_app.errors import UnreadableInput
+from unetr_app.io.dicom.web.address import is_address
 from unetr_app.io.names import short_hash
 
 
@@ -33,7 +34,12 @@ class Decision:
 
 
 def path_from(folder: Path, input_path: str) -> str:
-    """The way from a folder to an input, so that the input is found from anywhere."""
+    """The way from a folder to an input, so that the input is found from anywhere.
+
+    An address on a network is the same from everywhere.
+    """
+    if is_address(input_path):
+        return input_path
     absolute = os.path.abspath(input_path)
     try:
         return Path(os.path.relpath(absolute, folder)).as_posix()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +18,7 @@ from unetr_app.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from unetr_app.batch.outcome import BatchResult
+    from unetr_app.cases import Found
     from unetr_app.io.dicom.web.client import Pacs
     from unetr_app.io.dicom.web.rows import RemoteSeries
 
@@ -104,6 +105,16 @@ class Remote:
             note(f"Failed: {series.name}: not retrieved: {error}")
         self.failed = len(got.failed)
         return [str(folder) for folder in got.folders]
+
+    def named(self, found: Found) -> Found:
+        """Cases under an address, where their files are not kept: the same in each run."""
+        if self.asked.download:
+            return found
+        cases = tuple(
+            replace(case, input=f"{self.pacs.address}#{Path(case.paths[0]).parent.name}")
+            for case in found.cases
+        )
+        return replace(found, cases=cases)
 
     def store(self, out: str, result: BatchResult | None, *, quiet: bool) -> bool:
         """Store the DICOM results of all cases that are done; is everything there now?"""

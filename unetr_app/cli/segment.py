@@ -212,6 +212,7 @@ def command(
             if dry_run:
                 with stop.at_once():
                     raise typer.Exit(_show_plan(found, card, out, options))
+            found = remote.named(found) if remote else found
             segmenter = _on_demand(card, device, options, stop)
             result = _segment(found, segmenter, out, options=options, quiet=quiet, stop=stop)
         code = exit_code(result)

@@ -95,6 +95,9 @@ class Address:
         """Where the service is, as HTTP has it."""
         return self.origin + self.path
 
+    def __str__(self) -> str:
+        return self.url.replace("http", "dicomweb+http", 1).replace("+https", "", 1)
+
     @property
     def is_loopback(self) -> bool:
         """Is the server on this machine?"""
