@@ -1,5 +1,9 @@
 """Filling: the pixels inside the closed contours of a plane."""
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false
+# (numpy's repeat and cumsum lose the type of their items)
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -103,7 +107,7 @@ def _joined(parts: Sequence[_Part], shape: tuple[int, int]) -> Filled:
 
 
 def _even_odd(line: Line, shape: tuple[int, int]) -> Mask:
-    """(I, J): whether a ray from the pixel towards smaller i crosses the line an odd number of times.
+    """(I, J): whether the way from the pixel towards smaller i crosses the line an odd time.
 
     Each edge counts for the columns j with low <= j < high, so that corners count once.
     """

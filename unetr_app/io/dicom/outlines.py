@@ -7,7 +7,7 @@ rule, gets back the same pixels. A hole is joined to its outer line by a channel
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 # (the library states few types)
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def outlines(mask: NDArray[np.bool_]) -> list[Line]:
         >>> outlines(np.ones((1, 1), np.bool_))[0].tolist()
         [[0.5, 0.0], [0.0, -0.5], [-0.5, 0.0], [0.0, 0.5]]
     """
-    regions, _ = ndimage.label(mask)  # neighbours share an edge
+    regions: NDArray[np.int32] = np.zeros(mask.shape, np.int32)
+    ndimage.label(mask, output=regions)  # neighbours share an edge
     found: list[Line] = []
     for n, box in enumerate(ndimage.find_objects(regions), start=1):
         padded = np.pad(regions[box] == n, 1).astype(np.float32)
@@ -70,7 +71,9 @@ def _keyholed(outer: Line, holes: list[Line]) -> Line:
         tip = hole[start]
         edge, meets = _first_edge(outer, tip)
         loop = np.roll(hole, -start, axis=0)
-        outer = np.concatenate([outer[: edge + 1], [meets], loop, [tip], [meets], outer[edge + 1 :]])
+        outer = np.concatenate(
+            [outer[: edge + 1], [meets], loop, [tip], [meets], outer[edge + 1 :]]
+        )
     return outer
 
 

@@ -6,7 +6,7 @@ because Contour Data may be longer than explicit VRs can say (PS3.3 C.8.8.6).
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 # (the library states few types)
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ def read_rtstruct(
     _require_inside(planes, grid, path)
     label_map, overlapping = _mapped(planes, grid)
     labels = _labels(rois)
-    order = np.argsort([label.value for label in labels]).tolist()
+    order = sorted(range(len(labels)), key=lambda n: labels[n].value)
     if not overlapping:
         values = np.array([0, *(label.value for label in labels)], np.uint16)
         data = values[label_map]
@@ -143,10 +143,7 @@ def _chosen(
         elif elsewhere:
             notes.append(f"{name}: lies in another frame of reference and was left out")
         else:
-            chosen.append(
-                Roi(roi.number, name, roi.colour, roi.type, roi.frame_uid, roi.contours,
-                    roi.exclusive)  # fmt: skip
-            )
+            chosen.append(replace(roi, name=name))
     if chosen:
         return chosen
     if any(roi.contours for roi in found.rois):
@@ -155,7 +152,8 @@ def _chosen(
             path=found.path,
         )  # fmt: skip
     raise UnreadableInput(
-        "the structure set holds no closed contour", cure="Draw some, or leave the file out.",
+        "the structure set holds no closed contour",
+        cure="Draw some, or leave the file out.",
         path=found.path,
     )
 

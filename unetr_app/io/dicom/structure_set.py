@@ -97,9 +97,7 @@ def read_structure_set(path: PathLike) -> StructureSet:
             "the structure set is damaged", cure=_COPY_AGAIN, path=path
         ) from error
     if not rois:
-        raise UnreadableInput(
-            "the structure set names no regions", cure=_COPY_AGAIN, path=path
-        )
+        raise UnreadableInput("the structure set names no regions", cure=_COPY_AGAIN, path=path)
     return StructureSet(rois, series, path)
 
 
