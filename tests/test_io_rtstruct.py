@@ -107,9 +107,7 @@ def test_every_contour_lies_on_the_image_that_it_names_judged_by_that_image_alon
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.02, 0.95))
-def test_any_labels_come_back_overlapping_or_not(
-    seed: int, share: float, tmp_path: Path
-) -> None:
+def test_any_labels_come_back_overlapping_or_not(seed: int, share: float, tmp_path: Path) -> None:
     folder = tmp_path / "noise"
     grid = oblique_geometry((7, 6, 4))
     if not folder.exists():
@@ -169,10 +167,10 @@ def test_the_tags_that_other_writers_leave_out_are_there(tmp_path: Path) -> None
 
 
 def test_contours_longer_than_explicit_vrs_can_say_are_whole(tmp_path: Path) -> None:
-    grid = Geometry.from_parts((128, 128, 2), (0.7, 0.8, 3.0), np.diag([-1, -1, 1.0]), (99, 88, 3))
+    grid = Geometry.from_parts((160, 128, 2), (0.7, 0.8, 3.0), np.diag([-1, -1, 1.0]), (99, 88, 3))
     paths = write_dicom_series(phantom(grid, noise=1)[0], tmp_path / "s")
     comb = np.zeros(grid.shape, np.uint8)
-    comb[2:-2, 4:-4:2] = 1
+    comb[2:-2, 4:-4:4] = comb[2:-2:2, 5:-4:4] = 1  # jagged teeth
     comb[64, 4:-4] = 1
     segmentation = Segmentation(comb, read_geometry(tmp_path / "s"), LabelSet.from_names({1: "c"}))
     write_rtstruct(segmentation, paths, tmp_path / "rt.dcm")
