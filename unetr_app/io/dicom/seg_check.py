@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr_app.errors import UnwritableOutput
 from unetr_app.io.atomic import PathLike
+from unetr_app.io.dicom.as_meant import not_as_meant
 from unetr_app.io.dicom.seg_content import SegContent
 from unetr_app.io.dicom.slice import PYDICOM_ERRORS
 from unetr_app.io.dicom.sources import SourceSeries
@@ -43,16 +43,9 @@ def require_as_meant(part: Path, content: SegContent, series: SourceSeries, path
             seg = segread(part, lazy_frame_retrieval=True)
             same = _same_places(seg, series) and _same_voxels(seg, content, series)
     except PYDICOM_ERRORS as error:
-        raise _not_as_meant(path) from error
+        raise not_as_meant(path) from error
     if not same:
-        raise _not_as_meant(path)
-
-
-def _not_as_meant(path: PathLike) -> UnwritableOutput:
-    return UnwritableOutput(
-        "what was read back from the disk is not what was written",
-        cure="Check that there is space, and that the disk is sound; then run again.", path=path,
-    )  # fmt: skip
+        raise not_as_meant(path)
 
 
 def _same_places(seg: Any, series: SourceSeries) -> bool:
