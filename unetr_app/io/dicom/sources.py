@@ -6,13 +6,10 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import UID, generate_uid
@@ -20,8 +17,8 @@ from pydicom.uid import UID, generate_uid
 from unetr_app.errors import InvalidRequest, UnreadableInput, UnsafeGeometry
 from unetr_app.geometry import Geometry
 from unetr_app.io.atomic import PathLike
-from unetr_app.io.dicom.slice import PYDICOM_ERRORS, Slice, numbers_of, read_slice, text_of
-from unetr_app.io.integrity import unreadable
+from unetr_app.io.dicom.placed_frames import placed_frames, read_header
+from unetr_app.io.dicom.slice import Slice, numbers_of, read_slice, text_of
 
 _ORIENTATION_TOLERANCE = 1e-4
 _CURE = (
@@ -99,14 +96,14 @@ def read_sources(paths: Sequence[PathLike], geometry: Geometry) -> SourceSeries:
     """
     if not paths:
         raise InvalidRequest("no source images were given", cure="Name the files of the series.")
-    header = _read_header(paths[0])
+    header = read_header(paths[0])
     if numbers_of(header, "ImagePositionPatient", 3) is None and "NumberOfFrames" in header:
         if len(paths) > 1:
             raise InvalidRequest(
                 f"{len(paths)} multi-frame files were given where one can be the source",
                 cure="Give one of them.",
             )
-        found = list(_planes_of_frames(header, paths[0]))
+        found = _planes_of_frames(header, paths[0])
     else:
         found = [_plane_of(read_slice(path)) for path in paths]
     _require_uids(header, found, paths[0])
@@ -130,19 +127,6 @@ class _Plane:
     thickness: float | None = None
 
 
-def _read_header(path: PathLike) -> Dataset:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return pydicom.dcmread(path, stop_before_pixels=True, force=True)
-        except OSError as error:
-            raise unreadable(error, path) from error
-        except PYDICOM_ERRORS as error:
-            raise UnreadableInput(
-                "the DICOM headers are damaged", cure="Copy or export the file again.", path=path
-            ) from error  # fmt: skip
-
-
 def _plane_of(slice_: Slice) -> _Plane:
     if slice_.missing:
         raise UnsafeGeometry(slice_.missing, cure="Give the slices of a volume.", path=slice_.path)
@@ -155,37 +139,21 @@ def _plane_of(slice_: Slice) -> _Plane:
     )  # fmt: skip
 
 
-def _planes_of_frames(header: Dataset, path: PathLike) -> Iterator[_Plane]:
-    """The frames of an enhanced multi-frame image (PS3.3 C.7.6.16)."""
-    shared = _first(header.get("SharedFunctionalGroupsSequence")) or Dataset()
-    for number, groups in enumerate(header.get("PerFrameFunctionalGroupsSequence") or (), start=1):
-
-        def numbers(
-            sequence: str, keyword: str, count: int, groups: Dataset = groups
-        ) -> NDArray[np.float64] | None:
-            item = _first(groups.get(sequence)) or _first(shared.get(sequence))
-            return None if item is None else numbers_of(item, keyword, count)
-
-        position = numbers("PlanePositionSequence", "ImagePositionPatient", 3)
-        orientation = numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6)
-        spacing = numbers("PixelMeasuresSequence", "PixelSpacing", 2)
-        thickness = numbers("PixelMeasuresSequence", "SliceThickness", 1)
-        if position is None or orientation is None or spacing is None:
-            raise UnsafeGeometry(
-                f"frame {number} has no position, orientation or pixel spacing",
-                cure="Such tags are never guessed; export the series again.", path=path,
-            )  # fmt: skip
-        yield _Plane(
-            str(path), text_of(header, "SOPClassUID"), text_of(header, "SOPInstanceUID"),
-            (text_of(header, "StudyInstanceUID"), text_of(header, "SeriesInstanceUID")),
-            (int(header.get("Columns") or 0), int(header.get("Rows") or 0)),
-            position, orientation, spacing, number,
-            None if thickness is None else float(thickness[0]),
-        )  # fmt: skip
-
-
-def _first(sequence: Any) -> Dataset | None:
-    return sequence[0] if sequence else None
+def _planes_of_frames(header: Dataset, path: PathLike) -> list[_Plane]:
+    uids = {
+        word: text_of(header, word)
+        for word in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+    }
+    sizes = [numbers_of(header, word, 1) for word in ("Columns", "Rows")]
+    columns, rows = (0 if size is None else int(size[0]) for size in sizes)
+    return [
+        _Plane(
+            str(path), uids["SOPClassUID"], uids["SOPInstanceUID"],
+            (uids["StudyInstanceUID"], uids["SeriesInstanceUID"]), (columns, rows),
+            frame.position, frame.orientation, frame.spacing, frame.number, frame.thickness,
+        )
+        for frame in placed_frames(header, path)
+    ]  # fmt: skip
 
 
 def _require_uids(header: Dataset, found: Sequence[_Plane], path: PathLike) -> None:
