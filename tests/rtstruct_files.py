@@ -1,4 +1,4 @@
-"""RTSTRUCT files for the tests of reading: built tag by tag, apart from the package's own writer."""
+"""RTSTRUCT files for the tests of reading: built tag by tag, apart from our own writer."""
 
 from __future__ import annotations
 

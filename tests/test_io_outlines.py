@@ -60,7 +60,7 @@ def test_no_line_comes_nearer_to_a_centre_than_a_third_of_a_pixel(
 def test_a_region_is_half_a_pixel_smaller_than_its_pixels_and_a_hole_as_much(
     mask: np.ndarray,
 ) -> None:
-    """Marching squares cut each corner: four more outwards than inwards, an eighth of a pixel each."""
+    """Each corner is cut by an eighth of a pixel, four more outwards than inwards."""
     lines = outlines(mask)
     signed = [area(line) for line in lines]
     assert all(value * signed[0] > 0 for value in signed)

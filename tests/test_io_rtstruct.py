@@ -1,4 +1,4 @@
-"""RTSTRUCT written: contours on the source's slices, complete, and voxel for voxel what was meant."""
+"""RTSTRUCT written: contours on the source's slices, complete, voxel for voxel as meant."""
 
 from __future__ import annotations
 

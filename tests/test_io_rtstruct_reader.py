@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from data.phantom import oblique_geometry, phantom, write_dicom_series
 from tests.rtstruct_files import Roi, box, flat, save_rtstruct
@@ -91,8 +91,9 @@ def test_holes_and_islands_of_several_contours(tmp_path: Path, source: Path, kin
 
 
 def test_a_hole_by_keyhole_whose_channel_has_some_width(tmp_path: Path, source: Path) -> None:
-    corners = [(1.5, 1.5), (13.5, 1.5), (13.5, 13.5), (7.52, 13.5), (7.52, 10.5), (10.5, 10.5),
-               (10.5, 4.5), (4.5, 4.5), (4.5, 10.5), (7.48, 10.5), (7.48, 13.5), (1.5, 13.5)]  # fmt: skip
+    outer = [(7.48, 13.5), (1.5, 13.5), (1.5, 1.5), (13.5, 1.5), (13.5, 13.5), (7.52, 13.5)]
+    inner = [(7.52, 10.5), (10.5, 10.5), (10.5, 4.5), (4.5, 4.5), (4.5, 10.5), (7.48, 10.5)]
+    corners = [*outer, *inner]
     found = _read(tmp_path, [Roi("ring", [flat(GRID, 4, corners)])], source)
     expected = _filled([(4, (2, 2), (14, 14))])
     expected[5:11, 5:11, 4] = False
@@ -147,7 +148,7 @@ def test_contours_go_to_the_nearest_slice_and_the_user_is_told(
                 box(GRID, 6.4, (1.5, 1.5), (9.5, 9.5)),
             ],
             number=3,
-        ),  # fmt: skip
+        ),
     ]
     found = _read(tmp_path, rois, source)
     for value, k in ((1, 2), (2, 4), (3, 6)):
@@ -167,7 +168,7 @@ def test_contours_on_every_other_slice_are_told_of(tmp_path: Path, source: Path)
 
 OFF: dict[str, Any] = {
     "beyond the images": lambda: box(GRID, 12, (2.5, 3.5), (8.5, 9.5)),
-    "not parallel": lambda: flat(GRID, 3, [(1, 1), (9, 1), (9, 9)])[1] + [[0, 0, 0], [0, 0, 9], [0, 0, 0]],
+    "not parallel": lambda: flat(GRID, 3, [(1, 1), (9, 1), (9, 9)])[1] + np.diag([0, 9, 0]),
     "beside the images": lambda: box(GRID, 3, (102.5, 3.5), (108.5, 9.5)),
 }  # fmt: skip
 
@@ -238,9 +239,12 @@ def test_other_files_are_refused_in_words(tmp_path: Path, source: Path) -> None:
         _read(tmp_path, [], source)
 
 
-def test_cut_short_at_any_byte_it_is_refused_or_whole(tmp_path: Path, source: Path) -> None:
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_cut_short_at_any_byte_it_is_refused_or_whole(
+    tmp_path: Path, source: Path, syntax: Any
+) -> None:
     contours = [box(GRID, k, (2.5, 3.5), (8.5, 9.5)) for k in range(4)]
-    path = save_rtstruct(tmp_path / "rt.dcm", [Roi("a", contours)], source)
+    path = save_rtstruct(tmp_path / "rt.dcm", [Roi("a", contours)], source, syntax=syntax)
     whole = path.read_bytes()
     expected = read_rtstruct(path, GRID).label_map
     for at in np.linspace(1, len(whole) - 1, 60, dtype=int).tolist():
@@ -263,7 +267,7 @@ made.save(sys.argv[3])
 
 @pytest.mark.skipif(importlib.util.find_spec("rt_utils") is None, reason="rt-utils is absent")
 def test_what_rt_utils_writes_is_read_to_the_pixel(tmp_path: Path) -> None:
-    """Its contours run through the centres of the outermost pixels, holes as contours of their own."""
+    """Its lines run through the centres of the outermost pixels, holes are lines of their own."""
     from scipy.ndimage import gaussian_filter
 
     write_dicom_series(phantom(UPRIGHT, noise=1)[0], tmp_path / "s")

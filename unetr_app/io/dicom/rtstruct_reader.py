@@ -74,6 +74,27 @@ def read_rtstruct(
     return Segmentation(data, grid, LabelSet(tuple(labels)), {"warnings": tuple(notes)})
 
 
+def drawn_names(path: PathLike) -> tuple[str, ...]:
+    """The names of the regions that enclose something, as `read_rtstruct` calls them.
+
+    Raises:
+        UnreadableInput: If the file is damaged, no structure set, or holds no closed contour.
+    """
+    rois = read_structure_set(path).rois
+    called = names_of(rois)
+    drawn = tuple(called[n] for n, roi in enumerate(rois) if roi.contours)
+    if not drawn:
+        raise _nothing_drawn(path)
+    return drawn
+
+
+def _nothing_drawn(path: PathLike) -> UnreadableInput:
+    return UnreadableInput(
+        "the structure set holds no closed contour", cure="Draw some, or leave the file out.",
+        path=path,
+    )  # fmt: skip
+
+
 @dataclass(eq=False)
 class _Drawn:
     """The contours of a region by slice.
@@ -151,11 +172,7 @@ def _chosen(
             "no region lies in the frame of reference of the images", cure=_OTHER_SERIES,
             path=found.path,
         )  # fmt: skip
-    raise UnreadableInput(
-        "the structure set holds no closed contour",
-        cure="Draw some, or leave the file out.",
-        path=found.path,
-    )
+    raise _nothing_drawn(found.path)
 
 
 def _labels(rois: Sequence[Roi]) -> list[Label]:
