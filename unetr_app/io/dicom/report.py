@@ -201,14 +201,9 @@ def _numbers(measured: Measured, *, is_ct: bool) -> list[Any]:
             (measured.standard_deviation, codes.SCT.StandardDeviation),
         ):
             if value is not None:
-                found.append(
-                    sr.Measurement(
-                        codes.DCM.AttenuationCoefficient,
-                        float(value),
-                        codes.UCUM.HounsfieldUnit,
-                        derivation=derivation,
-                    )  # fmt: skip
-                )
+                unit = codes.UCUM.HounsfieldUnit
+                name = codes.DCM.AttenuationCoefficient
+                found.append(sr.Measurement(name, float(value), unit, derivation=derivation))
     return found
 
 
