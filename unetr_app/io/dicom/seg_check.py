@@ -38,7 +38,7 @@ def require_as_meant(part: Path, content: SegContent, series: SourceSeries, path
     from highdicom.seg import segread
 
     columns, rows, _ = content.segmentation.geometry.shape
-    pixels = columns * rows  # highdicom 0.28 reads too few bytes of a frame that begins in a byte
+    pixels = columns * rows  # highdicom 0.28 reads too few bytes of frames that begin within one
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
