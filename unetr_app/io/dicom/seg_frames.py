@@ -146,9 +146,9 @@ def _bits(blocks: Iterator[NDArray[np.bool_]]) -> Iterator[NDArray[np.uint8]]:
 
 
 def _run_lengths(plane: NDArray[Any], dataset: Dataset) -> bytes:
-    """One frame in RLE Lossless (PS3.5 annex G)."""
+    """One frame in RLE Lossless (PS3.5 annex G); GDCM's encoder aborts on sides that are odd."""
     return get_encoder(RLELossless).encode(
         plane, rows=dataset.Rows, columns=dataset.Columns, samples_per_pixel=1,
         bits_allocated=dataset.BitsAllocated, bits_stored=dataset.BitsStored, number_of_frames=1,
-        pixel_representation=0, photometric_interpretation="MONOCHROME2",
+        pixel_representation=0, photometric_interpretation="MONOCHROME2", encoding_plugin="pydicom",
     )  # fmt: skip

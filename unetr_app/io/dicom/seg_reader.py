@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels import iter_pixels  # pyright: ignore[reportPrivateImportUsage]
+from pydicom.uid import UID
 
 from unetr_app.errors import UnreadableInput
 from unetr_app.geometry import Geometry
@@ -23,7 +24,7 @@ from unetr_app.io.atomic import PathLike
 from unetr_app.io.dicom.frame_grid import Placement, grid_of, place_on
 from unetr_app.io.dicom.placed_frames import PlacedFrame, group_item, placed_frames, read_header
 from unetr_app.io.dicom.segments import labels_in
-from unetr_app.io.dicom.slice import PYDICOM_ERRORS, numbers_of, text_of
+from unetr_app.io.dicom.slice import PYDICOM_ERRORS, numbers_of, read_dataset, text_of
 from unetr_app.io.limits import check_voxels
 from unetr_app.labels import Label, LabelSet
 from unetr_app.volume import Segmentation
@@ -89,9 +90,11 @@ class _Source:
         if text_of(self.header, "SegmentationType") == "FRACTIONAL":
             most = numbers_of(self.header, "MaximumFractionalValue", 1)
             threshold = 0.5 * (255.0 if most is None or most[0] <= 0 else float(most[0]))
-        pixels = _pixels(self.path)
+        planes = _planes(self.header, self.path)
         for frame, placement in zip(self.frames, self.placements, strict=True):
-            plane = _next_plane(pixels, self.path)
+            plane = next(planes, None)
+            if plane is None:
+                raise _damaged("there are fewer frames than the header says", self.path)
             if plane.shape != placement.shape[::-1]:
                 raise _damaged(f"a frame has shape {plane.shape}", self.path)
             if frame.segment is None:
@@ -142,19 +145,34 @@ def _frame_shape(header: Dataset, path: PathLike) -> tuple[int, int]:
     return columns, rows
 
 
-def _pixels(path: PathLike) -> Iterator[NDArray[Any]]:
-    return iter(iter_pixels(path, raw=True))
+def _planes(header: Dataset, path: PathLike) -> Iterator[NDArray[Any]]:
+    """(rows, columns) stored values, frame by frame.
 
-
-def _next_plane(pixels: Iterator[NDArray[Any]], path: PathLike) -> NDArray[Any]:
+    Raises:
+        UnreadableInput: If the pixels are absent, truncated, damaged or not decodable.
+    """
+    syntax = text_of(getattr(header, "file_meta", None) or Dataset(), "TransferSyntaxUID")
+    native = not syntax or not UID(syntax).is_compressed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return next(pixels)
-        except StopIteration as error:
-            raise _damaged("there are fewer frames than the header says", path) from error
+            if native and text_of(header, "BitsAllocated") == "1":
+                yield from _bit_planes(header, path)
+            else:
+                yield from iter_pixels(path, raw=True)
         except PYDICOM_ERRORS as error:
             raise _damaged("the pixels are absent, truncated or damaged", path) from error
+
+
+def _bit_planes(header: Dataset, path: PathLike) -> Iterator[NDArray[np.uint8]]:
+    """Frames of bits, which may begin within a byte; pydicom 3.0 reads too few bytes of those."""
+    columns, rows = _frame_shape(header, path)
+    size = columns * rows
+    data = np.frombuffer(read_dataset(path, pixels=True).PixelData, np.uint8)
+    for n in range(len(header.PerFrameFunctionalGroupsSequence)):
+        first, last = n * size, (n + 1) * size
+        bits = np.unpackbits(data[first // 8 : (last + 7) // 8], bitorder="little")
+        yield bits[first % 8 : first % 8 + size].reshape(rows, columns)
 
 
 def _damaged(what: str, path: PathLike) -> UnreadableInput:
