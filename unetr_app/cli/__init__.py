@@ -24,6 +24,8 @@ from unetr_app.errors import (
 COMMANDS = {
     "segment": "Segment images: files, folders, DICOM series.",
     "inspect": "Show which cases there are, their geometry and their problems.",
+    "convert": "Convert a SEG, RTSTRUCT, label map or image to NIfTI or NRRD.",
+    "dataset": "Make a data set for training from images and their labels.",
     "evaluate": "Compare segmentations with a reference.",
     "explain": "Show how an encoder sees: receptive field, attention, t-SNE.",
     "encoders": "List the encoders, or show how a checkpoint fills one.",

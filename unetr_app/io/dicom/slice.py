@@ -174,14 +174,7 @@ def read_slice(path: PathLike) -> Slice:
     Raises:
         UnreadableInput: If the file is empty, damaged or no DICOM.
     """
-    head = opening(path)
-    if not head:
-        raise UnreadableInput("the file is empty", cure="Copy or export it again.", path=path)
-    if _DEFLATED in head:
-        raise UnreadableInput(
-            "the whole DICOM file is deflated (transfer syntax 1.2.840.10008.1.2.1.99)",
-            cure="Unpack it, for example with dcmtk's dcmconv +te.", path=path,
-        )  # fmt: skip
+    refuse_deflated(path)
     dataset = read_dataset(path, pixels=False)
     with open_input(path) as file:
         file_bytes = os.fstat(file.fileno()).st_size
@@ -192,6 +185,22 @@ def read_slice(path: PathLike) -> Slice:
             path=path,
         )  # fmt: skip
     return found
+
+
+def refuse_deflated(path: PathLike) -> None:
+    """Refuse a file that is empty, or deflated as a whole, before it is unpacked.
+
+    Raises:
+        UnreadableInput: If it is.
+    """
+    head = opening(path)
+    if not head:
+        raise UnreadableInput("the file is empty", cure="Copy or export it again.", path=path)
+    if _DEFLATED in head:
+        raise UnreadableInput(
+            "the whole DICOM file is deflated (transfer syntax 1.2.840.10008.1.2.1.99)",
+            cure="Unpack it, for example with dcmtk's dcmconv +te.", path=path,
+        )  # fmt: skip
 
 
 def read_dataset(path: PathLike, *, pixels: bool) -> pydicom.Dataset:
