@@ -14,7 +14,7 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-from unetr_app.io.dicom.codes import code_in, codes_of, item_of
+from unetr_app.io.dicom.codes import LOCAL_SCHEME, code_in, codes_of, item_of
 from unetr_app.io.dicom.heading import MAKER
 from unetr_app.io.dicom.slice import numbers_of, text_of
 from unetr_app.labels import Code, Colour, Label, LabelSet
@@ -187,13 +187,19 @@ def _own_values(seg: Dataset, items: Sequence[Dataset]) -> list[int]:
 
 def _label(item: Dataset, value: int, name: str) -> Label:
     types: Any = item.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
-    modifier = code_in(types[0], "SegmentedPropertyTypeModifierCodeSequence")
+    modifier = _standard_code(types[0], "SegmentedPropertyTypeModifierCodeSequence")
     return Label(
         value, name, _colour(item),
-        code_in(item, "SegmentedPropertyTypeCodeSequence"),
-        code_in(item, "SegmentedPropertyCategoryCodeSequence"),
-        modifier or code_in(item, "SegmentedPropertyTypeModifierCodeSequence"),
+        _standard_code(item, "SegmentedPropertyTypeCodeSequence"),
+        _standard_code(item, "SegmentedPropertyCategoryCodeSequence"),
+        modifier or _standard_code(item, "SegmentedPropertyTypeModifierCodeSequence"),
     )  # fmt: skip
+
+
+def _standard_code(dataset: Dataset, keyword: str) -> Code | None:
+    """A code of anybody's but those that we made up for want of one."""
+    code = code_in(dataset, keyword)
+    return None if code is None or code.scheme == LOCAL_SCHEME else code
 
 
 def _colour(item: Dataset) -> Colour:
