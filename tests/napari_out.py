@@ -16,6 +16,7 @@ from unetr_app.batch.journal import Row
 from unetr_app.batch.options import BatchOptions
 from unetr_app.batch.outcome import Outcome
 from unetr_app.batch.results import write_results
+from unetr_app.cases import Case
 from unetr_app.volume import Segmentation, Volume
 
 IMAGE = "case_1.nii.gz"
@@ -37,7 +38,7 @@ def add_case(
     """Write the results of a case and add its row to the manifest."""
     write_results(
         *made,
-        case_id=case_id,
+        case=Case(case_id, str(image), "file", (str(image),)),
         folder=out / case_id,
         recipe=Recipe({"name": "bundle"}, {}),
         options=BatchOptions(preview=False, split_labels=True),

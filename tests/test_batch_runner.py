@@ -443,7 +443,7 @@ def test_a_full_disk_stops_cleanly_and_the_next_run_completes(
     original = work.write_results
 
     def write(volume: object, *args: object, **kwargs: object) -> list[str]:
-        if kwargs["case_id"] == "case_01":
+        if getattr(kwargs["case"], "id", "") == "case_01":
             with monkeypatch.context() as patch:
                 patch.setattr("os.fsync", full)
                 return original(volume, *args, **kwargs)  # pyright: ignore

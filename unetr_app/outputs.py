@@ -7,6 +7,11 @@
     ├── summary.csv               one row a case and label
     └── <case_id>/
         ├── labels.nii.gz         the label map
+        ├── labels.nrrd           the same with names and colours, where asked for
+        ├── segmentation.dcm      DICOM SEG, where asked for
+        ├── rtstruct.dcm          DICOM RTSTRUCT, where asked for
+        ├── measurements.dcm      DICOM measurement report (TID 1500), where asked for
+        ├── preview.dcm           DICOM secondary capture of the picture, where asked for
         ├── labels/<name>.nii.gz  a mask for each label, where asked for
         ├── probabilities.nii.gz  of each channel in 255ths, where asked for
         ├── uncertainty.nii.gz    entropy, 0 to 1, where asked for
@@ -27,6 +32,15 @@ SUMMARY = "summary.csv"
 LABEL_MAP = "labels.nii.gz"
 SPLIT_LABELS = "labels"
 MAPS = {"probabilities": "probabilities.nii.gz", "uncertainty": "uncertainty.nii.gz"}
+FORMATS = {
+    "nifti": LABEL_MAP,
+    "nrrd": "labels.nrrd",
+    "dicom-seg": "segmentation.dcm",
+    "rtstruct": "rtstruct.dcm",
+    "dicom-sr": "measurements.dcm",
+    "dicom-sc": "preview.dcm",
+}
+DICOM_FORMATS = ("dicom-seg", "rtstruct", "dicom-sr", "dicom-sc")  # need a series they refer to
 MEASUREMENTS = "measurements.json"
 PREVIEW = "preview.png"
 

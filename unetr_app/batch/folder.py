@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from unetr_app.batch.fingerprint import file_hash
 from unetr_app.batch.lock import FileLock
 from unetr_app.errors import UnreadableInput, UnwritableOutput
-from unetr_app.outputs import LABEL_MAP, MAPS, MEASUREMENTS, PREVIEW, SPLIT_LABELS
+from unetr_app.outputs import FORMATS, MAPS, MEASUREMENTS, PREVIEW, SPLIT_LABELS
 
 DEBUG_LOG = "debug.log"
 _WORKING = ".working"
@@ -33,8 +33,8 @@ _WORKING = ".working"
 def is_result(path: PurePosixPath) -> bool:
     """Is a path, relative to a case's folder, one that a batch writes there?"""
     if path.parts[:-1] == (SPLIT_LABELS,):
-        return path.name.endswith(".nii.gz")
-    return str(path) in (LABEL_MAP, MEASUREMENTS, PREVIEW, *MAPS.values())
+        return path.name.endswith((".nii.gz", ".nrrd"))
+    return str(path) in (MEASUREMENTS, PREVIEW, *FORMATS.values(), *MAPS.values())
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import Any
 
 from unetr_app.errors import InvalidRequest
 from unetr_app.inference.options import InferenceOptions
-from unetr_app.outputs import MAPS
+from unetr_app.outputs import FORMATS, MAPS
 
+SEG_TYPES = ("auto", "binary", "labelmap", "fractional")
 MOST_JOBS = 64
 
 
@@ -25,12 +26,15 @@ class BatchOptions:
         overwrite: Redo cases that are already done.
         jobs: How many cases are read ahead, and how many are written, while the network runs;
             0 works strictly one after another and needs the least memory.
+        formats: In which files a segmentation leaves: of `unetr_app.outputs.FORMATS`.
+        seg_type: Of DICOM SEG: ``binary``, ``labelmap``, ``fractional`` (needs the map
+            ``probabilities``), or ``auto`` for binary up to ten labels and labelmap beyond.
         maps: Of ``probabilities`` and ``uncertainty``, which are written too.
         inference: What is decided about inference.
         debug: Keep the details of unexpected errors in ``debug.log`` in the output folder.
 
     Raises:
-        InvalidRequest: If ``jobs`` is not 0 to 64, or there is no such map.
+        InvalidRequest: If ``jobs`` is not 0 to 64, or there is no such map, format or type.
     """
 
     labels: tuple[int | str, ...] = ()
@@ -39,6 +43,8 @@ class BatchOptions:
     force: bool = False
     overwrite: bool = False
     jobs: int = 1
+    formats: tuple[str, ...] = ("nifti",)
+    seg_type: str = "auto"
     maps: tuple[str, ...] = ()
     inference: InferenceOptions = field(default_factory=InferenceOptions)
     debug: bool = False
@@ -50,10 +56,37 @@ class BatchOptions:
             raise InvalidRequest(
                 f"there is no map {unknown[0]!r}", cure=f"There are: {', '.join(MAPS)}."
             )
+        self._settle_formats()
         if not 0 <= self.jobs <= MOST_JOBS:
             raise InvalidRequest(
                 f"jobs is {self.jobs}", cure=f"Give a number from 0 to {MOST_JOBS}."
             )
+
+    def _settle_formats(self) -> None:
+        """Formats in the order of their table, with those that others refer to."""
+        wanted = {name.strip().casefold() for name in self.formats if name.strip()}
+        if unknown := sorted(wanted - FORMATS.keys()):
+            raise InvalidRequest(
+                f"there is no format {unknown[0]!r}", cure=f"There are: {', '.join(FORMATS)}."
+            )
+        if not wanted:
+            raise InvalidRequest(
+                "no format is named", cure=f"Name some of these: {', '.join(FORMATS)}."
+            )
+        if self.seg_type not in SEG_TYPES:
+            raise InvalidRequest(
+                f"there is no type of DICOM SEG {self.seg_type!r}",
+                cure=f"There are: {', '.join(SEG_TYPES)}.",
+            )
+        if self.seg_type == "fractional" and "probabilities" not in self.maps:
+            raise InvalidRequest(
+                "a fractional DICOM SEG holds probabilities", cure="Add --probabilities."
+            )
+        if "dicom-sr" in wanted:
+            wanted.add("dicom-seg")  # to whose segments it refers
+        if "dicom-sc" in wanted:
+            object.__setattr__(self, "preview", True)  # which it shows
+        object.__setattr__(self, "formats", tuple(name for name in FORMATS if name in wanted))
 
     @property
     def jobs_within_limit(self) -> int:
@@ -63,11 +96,15 @@ class BatchOptions:
     @property
     def parameters(self) -> dict[str, Any]:
         """The options that decide what the outputs are; a change of them redoes a case."""
-        chosen = {
+        chosen: dict[str, Any] = {
             "labels": list(self.labels) or "all",
             "split_labels": self.split_labels,
             "preview": self.preview,
         }
         maps = {"maps": list(self.maps)} if self.maps else {}
+        if self.formats != ("nifti",):
+            chosen["formats"] = list(self.formats)
+        if self.seg_type != "auto":
+            chosen["seg_type"] = self.seg_type
         inference = self.inference.parameters
         return chosen | maps | ({"inference": inference} if inference else {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from unetr_app.batch.fingerprint import Recipe
+from unetr_app.batch.formats import Delivery, write_formats, write_split_labels
 from unetr_app.batch.options import BatchOptions
+from unetr_app.cases import Case
 from unetr_app.errors import UnwritableOutput
-from unetr_app.evaluation.measurements import measure
-from unetr_app.io import write_segmentation
+from unetr_app.evaluation.measurements import LabelMeasurement, measure
 from unetr_app.io.atomic import replacing, write_json
 from unetr_app.io.mapped_file import give_back
 from unetr_app.io.nifti import write_map
-from unetr_app.labels import Label, LabelSet
 from unetr_app.notice import RESEARCH_NOTICE
-from unetr_app.outputs import LABEL_MAP, MAPS, MEASUREMENTS, PREVIEW, SPLIT_LABELS
+from unetr_app.outputs import MAPS, MEASUREMENTS, PREVIEW, SPLIT_LABELS
 from unetr_app.volume import Segmentation, Volume
 
 
@@ -27,7 +27,7 @@ def write_results(
     volume: Volume,
     segmentation: Segmentation,
     *,
-    case_id: str,
+    case: Case,
     folder: Path,
     recipe: Recipe,
     options: BatchOptions,
@@ -37,7 +37,7 @@ def write_results(
     Args:
         volume: What was segmented.
         segmentation: On the volume's grid.
-        case_id: Kept in the measurements.
+        case: Where it came from; its id is kept in the measurements.
         folder: Made where it is missing.
         recipe: Its bundle is kept in the measurements.
         options: Which files are wanted.
@@ -49,18 +49,26 @@ def write_results(
         UnwritableOutput: If a file cannot be written whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not segmentation.is_overlapping:
-        write_segmentation(segmentation, folder / LABEL_MAP)
-    if options.split_labels or segmentation.is_overlapping:
-        _write_split_labels(segmentation, folder / SPLIT_LABELS)
+    if options.split_labels and not (segmentation.is_overlapping and "nifti" in options.formats):
+        write_split_labels(segmentation, folder / SPLIT_LABELS)
+    measured = measure(segmentation, volume)
+    measurements = _measurements(volume, segmentation, measured, case.id, recipe)
+    write_json(folder / MEASUREMENTS, measurements)
+    warnings = _draw_preview(volume, segmentation, folder / PREVIEW) if options.preview else []
+    picture = folder / PREVIEW if options.preview and not warnings else None
+    delivery = Delivery(case, segmentation, measured, folder, options, picture)
+    warnings += write_formats(delivery)
     for name in options.maps:
         _write_map(folder / f"{name}.npy", segmentation, folder / MAPS[name])
-    write_json(folder / MEASUREMENTS, _measurements(volume, segmentation, case_id, recipe))
-    return _draw_preview(volume, segmentation, folder / PREVIEW) if options.preview else []
+    return warnings
 
 
 def _measurements(
-    volume: Volume, segmentation: Segmentation, case_id: str, recipe: Recipe
+    volume: Volume,
+    segmentation: Segmentation,
+    measured: Sequence[LabelMeasurement],
+    case_id: str,
+    recipe: Recipe,
 ) -> dict[str, Any]:
     geometry = segmentation.geometry
     return {
@@ -74,9 +82,7 @@ def _measurements(
         "modality": volume.modality,
         "labels": [
             measurement.to_dict() | {"colour": list(label.colour)}
-            for label, measurement in zip(
-                segmentation.labels, measure(segmentation, volume), strict=True
-            )
+            for label, measurement in zip(segmentation.labels, measured, strict=True)
         ],
     }
 
@@ -91,26 +97,6 @@ def _write_map(raw: Path, segmentation: Segmentation, path: Path) -> None:
         )
     del data
     raw.unlink()
-
-
-def _write_split_labels(segmentation: Segmentation, folder: Path) -> None:
-    """A binary mask (0 and 1) for each label, in a file named after it."""
-    folder.mkdir(exist_ok=True)
-    taken: set[str] = set()
-    for label in segmentation.labels:
-        name = _slug(label)
-        while name in taken:
-            name = f"{name}-{label.value}"
-        taken.add(name)
-        one = LabelSet((Label(1, label.name, label.colour),))
-        mask = segmentation.mask(label.value).astype(np.uint8)
-        part = Segmentation(mask, segmentation.geometry, one, segmentation.provenance)
-        write_segmentation(part, folder / f"{name}.nii.gz")
-
-
-def _slug(label: Label) -> str:
-    words = re.findall(r"[a-z0-9]+", label.name.casefold())
-    return "-".join(words)[:60] or f"label-{label.value}"
 
 
 def _draw_preview(volume: Volume, segmentation: Segmentation, path: Path) -> list[str]:

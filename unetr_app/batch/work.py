@@ -11,6 +11,7 @@ from pathlib import Path
 from unetr_app.batch.decision import Decision, decide, path_from, settle
 from unetr_app.batch.fingerprint import Recipe
 from unetr_app.batch.folder import DEBUG_LOG, Claim, OutputFolder
+from unetr_app.batch.formats import require_sources
 from unetr_app.batch.inputs import input_hash as hash_of
 from unetr_app.batch.journal import Journal, Row
 from unetr_app.batch.memory import peak_memory_mib
@@ -135,6 +136,7 @@ class CaseWorker:
         )
         if row is not None and self._is_settled(row, decision):
             return self._left_as_it_is(case, row)
+        require_sources(case, self._options.formats)
         volume = read_volume(case)
         warnings, forced = self._check_fit(volume)
         return Loaded(
@@ -202,7 +204,7 @@ class CaseWorker:
             if self._options.labels:
                 segmentation = segmentation.subset(segmentation.labels.subset(self._options.labels))
             more = write_results(
-                loaded.volume, segmentation, case_id=case.id, folder=loaded.claim.staging,
+                loaded.volume, segmentation, case=case, folder=loaded.claim.staging,
                 recipe=self._recipe, options=self._options,
             )  # fmt: skip
             return self._done(loaded, more, seconds=loaded.seconds + seconds, since=started)

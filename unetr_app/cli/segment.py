@@ -34,6 +34,7 @@ _MOST_LABELS = 4  # more columns do not fit a screen
 EXAMPLES = """Examples:
   unetr segment scan.nii.gz -o results -b hippocampus_mr_unetr_segmentation
   unetr segment scans/ dicom/ -o results -b my_bundle/ --labels 1,2 --split-labels
+  unetr segment dicom/ -o results -b my_bundle/ --format nifti,dicom-seg,dicom-sr
   unetr segment scans/ -o results -b my_bundle/ --dry-run
   unetr segment dicomweb://pacs.example.org/dicom-web --study UID -o results -b my_bundle/
 
@@ -71,6 +72,21 @@ def command(
     split_labels: Annotated[
         bool, typer.Option("--split-labels", help="Write a binary mask for each label too.")
     ] = False,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="A,B",
+            help="nifti, nrrd, dicom-seg, rtstruct, dicom-sr (measurement report), dicom-sc "
+                 "(the picture); several at once.",
+        ),
+    ] = "nifti",
+    seg_type: Annotated[
+        str,
+        typer.Option(
+            "--seg-type", metavar="TYPE",
+            help="Of DICOM SEG: binary, labelmap, fractional, or auto for binary up to ten labels.",
+        ),
+    ] = "auto",
     jobs: Annotated[
         int,
         typer.Option(
@@ -179,6 +195,8 @@ def command(
     options = BatchOptions(
         labels=wanted,
         split_labels=split_labels,
+        formats=tuple(formats.split(",")),
+        seg_type=seg_type,
         preview=preview,
         force=force,
         overwrite=overwrite,

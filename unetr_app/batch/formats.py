@@ -1,0 +1,170 @@
+"""Formats: the files in which a segmentation leaves, one function for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from unetr_app.batch.options import BatchOptions
+from unetr_app.cases import Case
+from unetr_app.errors import UnreadableInput
+from unetr_app.evaluation.measurements import LabelMeasurement
+from unetr_app.io import write_segmentation
+from unetr_app.labels import Label, LabelSet
+from unetr_app.outputs import DICOM_FORMATS, FORMATS, MAPS, SPLIT_LABELS
+from unetr_app.volume import Segmentation
+
+
+@dataclass(frozen=True, eq=False)
+class Delivery:
+    """A finished case on its way to files.
+
+    Args:
+        case: Where it came from.
+        segmentation: On the grid of its image.
+        measurements: One a label.
+        folder: Where the files go.
+        options: Which files are wanted.
+        picture: The preview; None where none was drawn.
+    """
+
+    case: Case
+    segmentation: Segmentation
+    measurements: Sequence[LabelMeasurement]
+    folder: Path
+    options: BatchOptions
+    picture: Path | None = None
+
+    def path(self, name: str) -> Path:
+        """The file of a format."""
+        return self.folder / FORMATS[name]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The slices of its image, of the first channel where there are several."""
+        return self.case.parts[0] if self.case.parts else self.case.paths
+
+
+def require_sources(case: Case, formats: Sequence[str]) -> None:
+    """Refuse DICOM outputs of what was no DICOM.
+
+    Raises:
+        UnreadableInput: If the case is no DICOM series, and a format needs one.
+    """
+    wanted = [name for name in formats if name in DICOM_FORMATS]
+    if wanted and case.kind != "dicom-series":
+        raise UnreadableInput(
+            f"{', '.join(wanted)} must name the images that it is made from, and this is no DICOM "
+            "series",
+            cure="Give the DICOM series, or leave that format out.",
+            path=case.input,
+        )
+
+
+def write_formats(delivery: Delivery) -> list[str]:
+    """Write every format that the options name.
+
+    Returns:
+        Warnings.
+
+    Raises:
+        UnwritableOutput: If a file cannot be written whole.
+        UnetrError: If the labels do not fit a format.
+    """
+    warnings: list[str] = []
+    for name in FORMATS:
+        if name in delivery.options.formats:
+            warnings += _WRITERS[name](delivery)
+    return warnings
+
+
+def write_split_labels(segmentation: Segmentation, folder: Path, ending: str = ".nii.gz") -> None:
+    """A binary mask (0 and 1) for each label, in a file named after it."""
+    folder.mkdir(exist_ok=True)
+    taken: set[str] = set()
+    for label in segmentation.labels:
+        name = _slug(label)
+        while name in taken:
+            name = f"{name}-{label.value}"
+        taken.add(name)
+        one = LabelSet((Label(1, label.name, label.colour),))
+        mask = segmentation.mask(label.value).astype(np.uint8)
+        part = Segmentation(mask, segmentation.geometry, one, segmentation.provenance)
+        write_segmentation(part, folder / f"{name}{ending}")
+
+
+def _slug(label: Label) -> str:
+    words = re.findall(r"[a-z0-9]+", label.name.casefold())
+    return "-".join(words)[:60] or f"label-{label.value}"
+
+
+def _write_map(name: str, ending: str, delivery: Delivery) -> tuple[str, ...]:
+    """The label map; where labels overlap a mask for each."""
+    if delivery.segmentation.is_overlapping:
+        write_split_labels(delivery.segmentation, delivery.folder / SPLIT_LABELS, ending)
+    else:
+        write_segmentation(delivery.segmentation, delivery.path(name))
+    return ()
+
+
+def _write_seg(delivery: Delivery) -> tuple[str, ...]:
+    from unetr_app.io.dicom.seg import write_seg
+
+    kind = _seg_kind(delivery)
+    probabilities = None
+    if kind == "fractional":
+        probabilities = np.load(delivery.folder / f"{_PROBABILITIES}.npy", mmap_mode="r")
+    return write_seg(
+        delivery.segmentation, delivery.sources, delivery.path("dicom-seg"), kind=kind,
+        probabilities=probabilities,
+    )  # fmt: skip
+
+
+def _seg_kind(delivery: Delivery) -> str:
+    """As asked for; by itself BINARY for a handful of labels, LABELMAP for more."""
+    asked = delivery.options.seg_type
+    if asked != "auto":
+        return asked
+    found = delivery.segmentation
+    many = len(found.labels) > _HANDFUL and not found.is_overlapping
+    return "labelmap" if many else "binary"
+
+
+def _write_rtstruct(delivery: Delivery) -> tuple[str, ...]:
+    from unetr_app.io.dicom.rtstruct import write_rtstruct
+
+    return write_rtstruct(delivery.segmentation, delivery.sources, delivery.path("rtstruct"))
+
+
+def _write_report(delivery: Delivery) -> tuple[str, ...]:
+    from unetr_app.io.dicom.report import write_measurement_report
+
+    return write_measurement_report(
+        delivery.segmentation, delivery.measurements, delivery.path("dicom-seg"), delivery.sources,
+        delivery.path("dicom-sr"),
+    )  # fmt: skip
+
+
+def _write_capture(delivery: Delivery) -> tuple[str, ...]:
+    from unetr_app.io.dicom.capture import write_capture
+
+    if delivery.picture is None:
+        return ("no secondary capture was written: there is no preview",)
+    return write_capture(delivery.picture, delivery.sources, delivery.path("dicom-sc"))
+
+
+_HANDFUL = 10  # labels up to which every viewer's BINARY is the better choice
+_PROBABILITIES = next(name for name in MAPS if name == "probabilities")
+_WRITERS: dict[str, Callable[[Delivery], Sequence[str]]] = {
+    "nifti": partial(_write_map, "nifti", ".nii.gz"),
+    "nrrd": partial(_write_map, "nrrd", ".nrrd"),
+    "dicom-seg": _write_seg,
+    "rtstruct": _write_rtstruct,
+    "dicom-sr": _write_report,
+    "dicom-sc": _write_capture,
+}
