@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from unetr_app.io import write_segmentation
 from unetr_app.labels import Label, LabelSet
 from unetr_app.outputs import DICOM_FORMATS, FORMATS, MAPS, SPLIT_LABELS
 from unetr_app.volume import Segmentation
+
+Kind = Literal["binary", "labelmap", "fractional"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,13 +128,14 @@ def _write_seg(delivery: Delivery) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _seg_kind(delivery: Delivery) -> str:
+def _seg_kind(delivery: Delivery) -> Kind:
     """As asked for; by itself BINARY for a handful of labels, LABELMAP for more."""
-    asked = delivery.options.seg_type
-    if asked != "auto":
-        return asked
+    for kind in get_args(Kind):
+        if kind == delivery.options.seg_type:
+            return kind
     found = delivery.segmentation
-    many = len(found.labels) > _HANDFUL and not found.is_overlapping
+    reported = "dicom-sr" in delivery.options.formats  # older tools read reports on binary alone
+    many = len(found.labels) > _HANDFUL and not found.is_overlapping and not reported
     return "labelmap" if many else "binary"
 
 
@@ -144,10 +148,11 @@ def _write_rtstruct(delivery: Delivery) -> tuple[str, ...]:
 def _write_report(delivery: Delivery) -> tuple[str, ...]:
     from unetr_app.io.dicom.report import write_measurement_report
 
-    return write_measurement_report(
-        delivery.segmentation, delivery.measurements, delivery.path("dicom-seg"), delivery.sources,
-        delivery.path("dicom-sr"),
+    write_measurement_report(
+        delivery.measurements, delivery.path("dicom-seg"), delivery.sources,
+        delivery.segmentation.geometry, delivery.path("dicom-sr"),
     )  # fmt: skip
+    return ()
 
 
 def _write_capture(delivery: Delivery) -> tuple[str, ...]:
@@ -155,7 +160,8 @@ def _write_capture(delivery: Delivery) -> tuple[str, ...]:
 
     if delivery.picture is None:
         return ("no secondary capture was written: there is no preview",)
-    return write_capture(delivery.picture, delivery.sources, delivery.path("dicom-sc"))
+    write_capture(delivery.picture, delivery.sources, delivery.path("dicom-sc"))
+    return ()
 
 
 _HANDFUL = 10  # labels up to which every viewer's BINARY is the better choice
