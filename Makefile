@@ -19,7 +19,7 @@ WORKERS ?= 2
 DEMO ?= demo
 
 # The modules that `make docs` describes.
-API := unetr_app $(addprefix unetr_app.,errors geometry labels volume cases io resample bundle \
+API := unetr_app $(addprefix unetr_app.,errors geometry labels volume cases datasets io resample bundle \
 	inference batch evaluation explain pictures networks training)
 
 VENV := .venv

@@ -167,7 +167,7 @@ def test_the_tags_that_other_writers_leave_out_are_there(tmp_path: Path) -> None
 
 
 def test_contours_longer_than_explicit_vrs_can_say_are_whole(tmp_path: Path) -> None:
-    grid = Geometry.from_parts((160, 128, 2), (0.7, 0.8, 3.0), np.diag([-1, -1, 1.0]), (99, 88, 3))
+    grid = Geometry.from_parts((280, 128, 2), (0.7, 0.8, 3.0), np.diag([-1, -1, 1.0]), (99, 88, 3))
     paths = write_dicom_series(phantom(grid, noise=1)[0], tmp_path / "s")
     comb = np.zeros(grid.shape, np.uint8)
     comb[2:-2, 4:-4:4] = comb[2:-2:2, 5:-4:4] = 1  # jagged teeth

@@ -23,6 +23,7 @@ _OTHER_SERIES = (
 _FLAT = 0.2  # how far the points of one contour may lie apart along the normal, in slices or mm
 _OFF_PLANE = 0.1  # in slices; contours further from their slice are reported
 _SAME_PLANE = 0.05  # in slices
+_EDGE = 0.1  # pixels beyond the outermost ones that need no word
 _MOST_BYTES = 2**33  # of masks that overlap
 _MOST_LABEL = 65535
 
@@ -104,12 +105,14 @@ class _Drawn:
         exclusive: Whether they cancel each other.
         off: Largest distance of a contour from its slice, in slices.
         left: Contours of planes that share their slice with one nearer to it.
+        cut: Contours that reach beyond the images.
     """
 
     lines: dict[int, list[NDArray[np.float64]]]
     exclusive: bool
     off: float = 0.0
     left: int = 0
+    cut: int = 0
     found: Counter[str] = field(default_factory=Counter[str])
 
     def mask(self, k: int, shape: tuple[int, int]) -> Mask:
@@ -126,6 +129,8 @@ class _Drawn:
                         "to the nearest")  # fmt: skip
         if self.left:
             said.append(f"{self.left} contours were left out: others lie nearer to their slice")
+        if self.cut:
+            said.append(f"{self.cut} contours reach beyond the images, and were cut off there")
         if self.found["copies"]:
             said.append(f"{self.found['copies']} contours were left out: they repeat others")
         if self.found["overlaps"]:
@@ -214,12 +219,16 @@ def _on_grid(roi: Roi, grid: Geometry, path: PathLike) -> _Drawn:
         at = min(max(round(k), 0), grid.shape[2] - 1)
         planes.setdefault(at, []).append((k - at, index[:, :2]))
     drawn = _Drawn({}, roi.exclusive)
+    high = np.array(grid.shape[:2]) - 0.5
     for at, lines in planes.items():
         nearest = min((off for off, _ in lines), key=abs)
         kept = [line for off, line in lines if abs(off - nearest) <= _SAME_PLANE]
         drawn.lines[at] = kept
         drawn.left += len(lines) - len(kept)
         drawn.off = max(drawn.off, abs(nearest))
+        drawn.cut += sum(
+            bool((line < -0.5 - _EDGE).any() or (line > high + _EDGE).any()) for line in kept
+        )
     return drawn
 
 
