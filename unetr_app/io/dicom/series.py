@@ -13,7 +13,7 @@ from unetr_app.errors import InvalidRequest, UnreadableInput
 from unetr_app.geometry import Geometry
 from unetr_app.io.atomic import PathLike
 from unetr_app.io.dicom.index import SeriesVolume, index_slices
-from unetr_app.io.dicom.pixels import read_plane
+from unetr_app.io.dicom.pixels import read_planes
 from unetr_app.io.dicom.slice import Slice, read_slice
 from unetr_app.io.dicom.stack import Stack
 from unetr_app.io.limits import check_voxels
@@ -53,8 +53,7 @@ def read(paths: Iterable[PathLike]) -> Raster:
     geometry = _grid(volume.stack)
     data = np.empty(geometry.shape, np.float32)
     padding: dict[int, NDArray[np.bool_]] = {}
-    for k, slice_ in enumerate(slices):
-        plane = read_plane(slice_)
+    for k, (plane, _) in enumerate(read_planes(slices)):
         data[..., k] = plane.values
         if plane.padding is not None:
             padding[k] = plane.padding

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +67,7 @@ def arrange(slices: Sequence[Slice]) -> Stack:
         slices: At least one; none may lack position, orientation or spacing.
     """
     normal = normal_of(slices[0])
-    ordered = tuple(sorted(slices, key=lambda s: (_position(s) @ normal, s.path)))
+    ordered = tuple(sorted(slices, key=lambda s: (_position(s) @ normal, s.path, s.frame)))
     if len(ordered) < 2:
         return _bad(Kind.SINGLE, ordered, "a single slice is no volume",
                     "Give the whole series; all its files together.")  # fmt: skip
@@ -89,7 +88,7 @@ def arrange(slices: Sequence[Slice]) -> Stack:
         worst = int(off.argmax())
         return _bad(
             Kind.VARIABLE, ordered,
-            f"the slices do not lie on one grid: {_name(ordered[worst])} is {off[worst]:.3g} mm "
+            f"the slices do not lie on one grid: {ordered[worst].name} is {off[worst]:.3g} mm "
             "off its place", _NEVER_GUESSED,
         )  # fmt: skip
     return _grid(ordered, step, normal)
@@ -132,7 +131,7 @@ def _grid(
 
 
 def _same_place(ordered: tuple[Slice, ...], n: int, sideways: NDArray[np.float64]) -> Stack:
-    pair = f"{_name(ordered[n])} and {_name(ordered[n + 1])}"
+    pair = f"{ordered[n].name} and {ordered[n + 1].name}"
     if np.linalg.norm(sideways[n]) > SAME_PLACE_MM:
         return _bad(Kind.NOT_A_VOLUME, ordered,
                     f"{pair} lie beside each other in one plane", _NEVER_GUESSED)  # fmt: skip
@@ -154,14 +153,14 @@ def _uneven(
             return _bad(
                 Kind.GAPS, ordered,
                 f"{missing} {'slice is' if missing == 1 else 'slices are'} missing: the gap from "
-                f"{_name(ordered[n])} to {_name(ordered[n + 1])} is {forward[n]:.4g} mm where "
+                f"{ordered[n].name} to {ordered[n + 1].name} is {forward[n]:.4g} mm where "
                 f"{unit:.4g} mm is usual", _NEVER_GUESSED,
             )  # fmt: skip
     n = int(np.abs(forward - typical).argmax())
     return _bad(
         Kind.VARIABLE, ordered,
         f"the distance between slices varies from {forward.min():.4g} to {forward.max():.4g} mm; "
-        f"from {_name(ordered[n])} to {_name(ordered[n + 1])} it is {forward[n]:.4g} mm",
+        f"from {ordered[n].name} to {ordered[n + 1].name} it is {forward[n]:.4g} mm",
         _NEVER_GUESSED,
     )  # fmt: skip
 
@@ -169,6 +168,3 @@ def _uneven(
 def _bad(kind: Kind, ordered: tuple[Slice, ...], what: str, cure: str) -> Stack:
     return Stack(kind, ordered, problem=UnsafeGeometry(what, cure=cure))
 
-
-def _name(slice_: Slice) -> str:
-    return Path(slice_.path).name
