@@ -26,7 +26,7 @@ DECODER_DEPENDENCIES: dict[str, tuple[str, ...]] = {
 
 
 def is_available(uid: str) -> bool:
-    """Can `openjpeg_frame` decode a transfer syntax here? (pydicom's form.)"""
+    """Can `openjpeg_frame` decode a transfer syntax here (pydicom's form)?"""
     return uid in DECODER_DEPENDENCIES and importlib.util.find_spec("openjpeg") is not None
 
 

@@ -112,9 +112,7 @@ class Decoder:
                     continue
         self._process.wait()
 
-    def _ask(
-        self, source: bytes, options: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], bytes]:
+    def _ask(self, source: bytes, options: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         request = json.dumps({"length": len(source), "options": dict(options)}).encode()
@@ -161,9 +159,7 @@ _idle: list[tuple[int, Decoder]] = []  # process id of who started it, so that a
 _lock = threading.Lock()
 
 
-def decode_frame(
-    source: bytes, options: Mapping[str, Any], path: PathLike
-) -> NDArray[np.generic]:
+def decode_frame(source: bytes, options: Mapping[str, Any], path: PathLike) -> NDArray[np.generic]:
     """The pixels of one packed frame, by a child process that stays for the next.
 
     Args:

@@ -147,9 +147,7 @@ def _split(group: Group, name: str) -> list[Group]:
     parts: dict[str, list[Slice]] = defaultdict(list)
     for frame in group.frames:
         parts[dict(frame.dimensions).get(name, "")].append(frame)
-    return [
-        Group(tuple(parts[value]), (*group.values, (name, value))) for value in sorted(parts)
-    ]
+    return [Group(tuple(parts[value]), (*group.values, (name, value))) for value in sorted(parts)]
 
 
 def _counts(

@@ -123,7 +123,7 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """What to call it in a message: the file, and the frame (from 1) where there are several."""
+        """Its name in a message: the file, and the frame (from 1) where there are several."""
         name = os.path.basename(self.path)
         return f"{name} frame {self.frame + 1}" if self.frames > 1 else name
 
