@@ -60,10 +60,10 @@ def decode(source: bytes, options: dict[str, Any]) -> Any:
     decoder = get_decoder(uid)
     if is_available(uid) and "openjpeg" not in decoder.available_plugins:
         decoder.add_plugin("openjpeg", (__name__, "openjpeg_frame"))
+    settings: dict[str, Any] = {**options, "transfer_syntax_uid": uid, "number_of_frames": 1}
     pixels, _ = decoder.as_array(
-        encapsulate([source]), index=0, validate=True, raw=False,
-        **{**options, "transfer_syntax_uid": uid, "number_of_frames": 1},
-    )  # fmt: skip
+        encapsulate([source]), index=0, validate=True, raw=False, **settings
+    )
     return pixels
 
 
@@ -88,7 +88,7 @@ def _alarm(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _answer(out: BinaryIO, reply: dict[str, Any], content: Any = b"") -> None:
+def _answer(out: BinaryIO, reply: dict[str, Any], content: bytes = b"") -> None:
     out.write(json.dumps(reply).encode() + b"\n")
     out.write(content)
     out.flush()
@@ -104,7 +104,7 @@ def _serve(requests: BinaryIO, out: BinaryIO, seconds: float) -> None:
         try:
             pixels = np.ascontiguousarray(decode(source, request["options"]))
             reply = {"shape": list(pixels.shape), "dtype": pixels.dtype.str, "bytes": pixels.nbytes}
-            content: Any = memoryview(pixels).cast("B")
+            content = pixels.tobytes()
         except MemoryError:
             reply, content = {"error": "memory"}, b""
         except Exception:  # whatever a decoder raises, the next frame may be sound

@@ -198,8 +198,9 @@ def line_through(slices: Sequence[Slice]) -> tuple[NDArray[np.float64], NDArray[
     normal = normal_of(slices[0])
     along = (places - places[0]) @ normal
     sideways = places - places[0] - along[:, None] * normal
-    slope, start = np.polynomial.polynomial.polyfit(along, sideways, 1)[::-1]
-    return normal + slope, places[0] + start
+    away = along - along.mean()
+    slope = away @ sideways / (away @ away)  # least squares
+    return normal + slope, places[0] + sideways.mean(axis=0) - along.mean() * slope
 
 
 def _uneven(ordered: tuple[Slice, ...], forward: NDArray[np.float64], typical: float) -> Stack:
