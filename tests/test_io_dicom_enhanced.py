@@ -61,7 +61,7 @@ def test_frames_in_any_order_make_the_volume(
     assert volume.geometry.is_close(place, 1e-4)
     (case,) = find_cases(path)
     assert (case.form, case.paths, case.geometry) == ("enhanced", (str(path),), volume.geometry)
-    assert [f for _, f in case.frames] != [] and len(case.frames) == geometry.shape[2]
+    assert sorted(n for _, n in case.frames) == list(range(geometry.shape[2]))
 
 
 def test_rescale_and_representation_are_those_of_each_frame(tmp_path: Path) -> None:
@@ -147,7 +147,8 @@ def test_two_dimensions_at_once(tmp_path: Path) -> None:
 
 def test_stacks_beside_each_other_are_volumes_of_their_own(tmp_path: Path) -> None:
     above = OBLIQUE.cropped((0, 0, 30), OBLIQUE.shape)
-    frames = [f for n, g in (("1", OBLIQUE), ("2", above), ("3", OBLIQUE.cropped((9, 0, 2), (5, 6, 3))))
+    beside = OBLIQUE.cropped((9, 0, 2), (5, 6, 3))
+    frames = [f for n, g in (("1", OBLIQUE), ("2", above), ("3", beside))
               for f in frames_of_volume(integers(g.shape, int(n)), g,
                                         FrameContentSequence={"StackID": n})]  # fmt: skip
     found = find_cases(save_enhanced(tmp_path / "x.dcm", frames, OBLIQUE))
@@ -268,8 +269,8 @@ def test_single_files_of_the_same_series_are_a_volume_of_their_own(tmp_path: Pat
     """An archive may keep what was converted beside the conversion."""
     paths = save_series(tmp_path / "s", OBLIQUE, modality="MR")
     first = pydicom.dcmread(paths[0])
-    save_enhanced(tmp_path / "x.dcm", _frames(), OBLIQUE, tags={
-        "SeriesInstanceUID": first.SeriesInstanceUID, "SeriesNumber": first.SeriesNumber})  # fmt: skip
+    same = {name: first[name].value for name in ("SeriesInstanceUID", "SeriesNumber")}
+    save_enhanced(tmp_path / "x.dcm", _frames(), OBLIQUE, tags=same)
     assert sorted(case.form for case in find_cases(tmp_path)) == ["enhanced", "regular"]
 
 
