@@ -16,7 +16,7 @@ import pytest
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
-from tests.io_files import OBLIQUE, save_series, series_values
+from tests.io_files import save_series, series_values
 from unetr_app.errors import UnreadableInput
 from unetr_app.geometry import Geometry
 from unetr_app.io import read_volume
@@ -176,7 +176,7 @@ def test_memory_has_a_limit(rle: list[Path]) -> None:
     """A frame of 16384 x 16384 is far beyond what 700 MB hold several times over."""
     decoder = Decoder(memory_bytes=700 * 2**20)
     source, options = _packed(rle[0])
-    with pytest.raises(UnreadableInput, match="memory|damaged|crash"):
+    with pytest.raises(UnreadableInput, match=r"memory|damaged|crash"):
         decoder.decode(source, {**options, "rows": 16384, "columns": 16384}, rle[0])
     if decoder.is_alive:
         assert decoder.decode(source, options, rle[0]).shape == (6, 5)
@@ -196,7 +196,7 @@ def test_a_picture_that_lies_about_its_size_costs_its_case(tmp_path: Path) -> No
         dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
         dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
         dataset.save_as(path)
-    with pytest.raises(UnreadableInput, match="memory|damaged|crash") as caught:
+    with pytest.raises(UnreadableInput, match=r"memory|damaged|crash") as caught:
         read_volume(tmp_path)
     assert caught.value.cure
 
@@ -221,7 +221,7 @@ def test_a_jpeg_that_lies_about_its_size_costs_its_case(
         at = whole.index(marker) + 5
         whole[at : at + 4] = (65500).to_bytes(2, "big") * 2
         path.write_bytes(whole)
-    with pytest.raises(UnreadableInput, match="memory|damaged|crash|more than"):
+    with pytest.raises(UnreadableInput, match=r"memory|damaged|crash|more than"):
         read_volume(tmp_path)
 
 

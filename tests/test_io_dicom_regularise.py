@@ -149,7 +149,7 @@ def test_jitter_is_refused_or_recorded(tmp_path: Path) -> None:
     at = np.arange(7) * 2.9
     at[3] += 0.4
     _placed(tmp_path, at)
-    with pytest.raises(UnevenSlices, match="varies from 2.5 to 3.3"):
+    with pytest.raises(UnevenSlices, match=r"varies from 2.5 to 3.3"):
         read_volume(tmp_path)
     (case,) = find_cases(tmp_path)
     assert case.form == "variable"

@@ -110,7 +110,7 @@ def _factor(tracer: Tracer, start: datetime | None) -> float | str:
         return tracer.factor or "Units is CNTS, and the Philips factor (7053,1000) is absent"
     if tracer.units != "BQML":
         return f"Units is {'another than BQML, CNTS or GML' if tracer.units else 'absent'}"
-    if tracer.corrected and not {"ATTN", "DECY"} <= tracer.corrected:
+    if not {"ATTN", "DECY"} <= tracer.corrected:
         return "CorrectedImage lacks ATTN or DECY"
     if tracer.weight_kg is None:
         return "PatientWeight is absent or 0"
