@@ -16,6 +16,7 @@ from unetr_app.errors import UnetrError, UnreadableInput, UnsafeGeometry
 from unetr_app.io import read_volume
 from unetr_app.io.dicom.regularise import to_source_frames
 from unetr_app.io.dicom.series import source_slices
+from unetr_app.io.formats import opening
 
 REFERENCED = [
     "failing/slicecount/001", "ge/anatomical/001", "ge/anatomical/001_implicit",
@@ -145,8 +146,8 @@ def test_gaps_are_filled_on_request(shared: Path, name: str) -> None:
 def test_no_folder_is_forgotten(shared: Path) -> None:
     """Each folder of DICOM files has its row in one of the tables above."""
     root = shared / "data" / "dicom"
-    found = {str(p.parent.relative_to(root)) for p in root.rglob("*")
-             if p.is_file() and p.open("rb").read(132)[128:] == b"DICM"}  # fmt: skip
+    files = [p for p in root.rglob("*") if p.is_file() and opening(p, 132)[128:] == b"DICM"]
+    found = {str(p.parent.relative_to(root)) for p in files}
     assert found == {*PLACED, *REFUSED, *SEVERAL, *NO_SCANS}
 
 
