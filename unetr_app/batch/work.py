@@ -137,7 +137,7 @@ class CaseWorker:
         if row is not None and self._is_settled(row, decision):
             return self._left_as_it_is(case, row)
         require_sources(case, self._options.formats)
-        volume = read_volume(case)
+        volume = read_volume(case, regularise=self._options.regularise)
         warnings, forced = self._check_fit(volume)
         return Loaded(
             case, claim, volume,

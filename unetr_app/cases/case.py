@@ -18,7 +18,7 @@ class Case:
         input: The file, or the folder of the series, as it was given or found; of several files
             with numbers the first channel's; of a row of several images the list.
         kind: Whether it is files, or slices of DICOM series only.
-        paths: All its files; slices in order along their normal.
+        paths: All its files, each once; slices in order along their normal.
         modality: DICOM modality code; empty where unknown, or where channels differ.
         study_uid: Study Instance UID; empty for files.
         series_uid: Series Instance UID; empty for files, and for several series.
@@ -31,6 +31,8 @@ class Case:
         parts: The files of each channel, in the bundle's order; empty for a case of one image. A
             file that holds a volume for each channel stands once for each of them.
         channels: Names of the channels, one for each part.
+        frames: File and frame number (from 0) of each slice in order along their normal, where
+            files hold several frames; empty where each file is one slice.
     """
 
     id: str
@@ -46,6 +48,7 @@ class Case:
     warnings: tuple[str, ...] = ()
     parts: tuple[tuple[str, ...], ...] = ()
     channels: tuple[str, ...] = ()
+    frames: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

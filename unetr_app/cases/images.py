@@ -158,14 +158,16 @@ def _with_damage_beside(
 def _series_case(volume: SeriesVolume) -> tuple[Case, str]:
     slices = volume.stack.slices
     first = slices[0]
-    folder = _common_folder([s.path for s in slices])
+    paths = tuple(dict.fromkeys(s.path for s in slices))
+    folder = _common_folder(paths)
     modality = re.sub(r"[^A-Z0-9]", "", first.modality.upper())[:8] or "OT"
     unique = "|".join(filter(None, (first.series_uid or os.path.realpath(folder), volume.key)))
     name = f"{modality}-{abs(first.series_number or 0):03d}-{short_hash(unique)}"
     case = Case(
-        name, first.path if len(slices) == 1 else folder, "dicom-series",
-        tuple(s.path for s in slices), first.modality, first.study_uid, first.series_uid,
-        volume.stack.problem, str(volume.stack.kind), volume.stack.geometry, volume.warnings,
+        name, first.path if len(paths) == 1 else folder, "dicom-series", paths, first.modality,
+        first.study_uid, first.series_uid, volume.stack.problem, str(volume.stack.kind),
+        volume.stack.geometry, volume.warnings,
+        frames=tuple((s.path, s.frame) for s in slices if s.is_enhanced),
     )  # fmt: skip
     return case, f"{unique}|{first.series_number}"
 

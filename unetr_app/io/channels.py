@@ -18,8 +18,9 @@ _TOLERANCE_MM = 1e-3
 
 
 def read_channels(
-    parts: Sequence[tuple[str, ...]], names: Sequence[str], source: str, *, only: int | None = None
-) -> Volume:
+    parts: Sequence[tuple[str, ...]], names: Sequence[str], source: str, *,
+    only: int | None = None, regularise: bool = False,
+) -> Volume:  # fmt: skip
     """Read the channels of a case, one image at a time.
 
     Args:
@@ -27,6 +28,7 @@ def read_channels(
         names: Of the channels.
         source: The input as it was given.
         only: The number of the only channel wanted.
+        regularise: Resample DICOM slices at uneven distances rather than refuse them.
 
     Raises:
         UnreadableInput: If a file is damaged, or not one volume of real numbers a channel.
@@ -34,12 +36,14 @@ def read_channels(
         InvalidRequest: If there is no channel of that number, or a part holds several volumes.
     """
     if only is None:
-        return _stack(_read_each(parts), names, source)
+        return _stack(_read_each(parts, regularise), names, source)
     if not 0 <= only < len(parts):
         raise InvalidRequest(
             f"there is no channel {only}", cure=f"Choose 0 to {len(parts) - 1}.", path=source
         )
-    image = read_image(parts[only], channel=only if _is_one_file(parts) else None)
+    image = read_image(
+        parts[only], channel=only if _is_one_file(parts) else None, regularise=regularise
+    )
     return _stack([image], names[only : only + 1], source)
 
 
@@ -67,9 +71,9 @@ def _is_one_file(parts: Sequence[tuple[str, ...]]) -> bool:
     return len(set(parts)) == 1 < len(parts)
 
 
-def _read_each(parts: Sequence[tuple[str, ...]]) -> Iterator[Raster]:
+def _read_each(parts: Sequence[tuple[str, ...]], regularise: bool) -> Iterator[Raster]:
     if not _is_one_file(parts):
-        return map(read_image, parts)
+        return (read_image(part, regularise=regularise) for part in parts)
     from unetr_app.io.nifti import read_each
 
     return read_each(parts[0][0], len(parts))

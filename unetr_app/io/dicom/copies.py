@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unetr_app.checksum import sha256_of
 from unetr_app.errors import UnetrError
 from unetr_app.io.dicom.slice import PYDICOM_ERRORS, Slice, read_dataset, text_of
 from unetr_app.io.dicom.stack import SAME_PLACE_MM, normal_of
@@ -40,6 +41,33 @@ def without_copies(part: Sequence[Slice]) -> tuple[list[Slice], int]:
         if not any(prints[one.path] == prints[slice_.path] for one in here):
             kept.append(slice_)
     return kept, len(part) - len(kept)
+
+
+def without_copied_files(files: Sequence[Slice]) -> tuple[list[Slice], int]:
+    """Enhanced files with exact copies left out, and how many those were.
+
+    Args:
+        files: Of one series, in order of path; of two copies the first stays.
+    """
+    kept: list[Slice] = []
+    prints: set[str] = set()
+    uids = [file.sop_uid for file in files]
+    for file in files:
+        if not file.sop_uid or uids.count(file.sop_uid) == 1:
+            kept.append(file)
+            continue
+        content = _content(file)
+        if content not in prints:
+            kept.append(file)
+        prints.add(content)
+    return kept, len(files) - len(kept)
+
+
+def _content(file: Slice) -> str:
+    try:
+        return sha256_of(file.path)
+    except OSError:
+        return file.path
 
 
 def _together(one: Slice, other: Slice) -> bool:

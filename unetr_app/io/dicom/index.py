@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from unetr_app.errors import UnreadableInput, UnsafeGeometry
-from unetr_app.io.dicom.copies import without_copies
-from unetr_app.io.dicom.pixels import missing_decoder
+from unetr_app.io.dicom.copies import without_copied_files, without_copies
+from unetr_app.io.dicom.enhanced import Group, frames_of, tell_apart
+from unetr_app.io.dicom.pixel_file import missing_decoder
 from unetr_app.io.dicom.slice import Slice
 from unetr_app.io.dicom.stack import SAME_PLACE_MM, Kind, Stack, arrange, normal_of
 
@@ -67,13 +68,14 @@ class Index:
 
 def index_slices(slices: Iterable[Slice]) -> Index:
     """Find the volumes among slices of any number of patients, studies and series."""
-    series: dict[tuple[str, int], list[Slice]] = defaultdict(list)
+    series: dict[tuple[str, int, bool], list[Slice]] = defaultdict(list)
     aside: list[Slice] = []
     for slice_ in sorted(slices, key=lambda s: s.path):
         if slice_.aside:
             aside.append(slice_)
         number = -1 if slice_.series_number is None else slice_.series_number
-        series[slice_.series_uid or _folder(slice_), number].append(slice_)
+        several = slice_.is_enhanced and not slice_.aside
+        series[slice_.series_uid or _folder(slice_), number, several].append(slice_)
     volumes: list[SeriesVolume] = []
     for key in sorted(series):
         kept = [s for s in series[key] if not s.aside]
@@ -106,6 +108,8 @@ def _files(count: int) -> str:
 
 def _volumes_of(kept: list[Slice]) -> tuple[list[SeriesVolume], list[Slice]]:
     """The volumes of one series, and the single slices across it that are left out."""
+    if kept[0].is_enhanced:
+        return _enhanced(kept), []
     refusal = _mixed_patients(kept) or _other_form(kept) or _unplaced(kept)
     if refusal is not None:
         return [SeriesVolume(refusal)], []
@@ -124,6 +128,47 @@ def _volumes_of(kept: list[Slice]) -> tuple[list[SeriesVolume], list[Slice]]:
     ], scouts  # fmt: skip
 
 
+def _enhanced(files: list[Slice]) -> list[SeriesVolume]:
+    """The volumes of enhanced files of one series, whose frames are taken together."""
+    refusal = _mixed_patients(files)
+    if refusal is not None:
+        return [SeriesVolume(refusal)]
+    files, dropped = without_copied_files(files)
+    try:
+        frames = [frame for file in files for frame in frames_of(file)]
+    except UnreadableInput as problem:
+        return [SeriesVolume(Stack(Kind.ENHANCED, tuple(files), problem=problem))]
+    refusal = _unplaced(frames)
+    if refusal is not None:
+        return [SeriesVolume(refusal)]
+    notes = (f"{dropped} {_files(dropped)} left out: exact copies of others",) if dropped else ()
+    parts = _clusters(frames)
+    groups = [tell_apart(part) for part in parts]
+    count = sum(map(len, groups))
+    if count > 1:
+        words = dict.fromkeys(word for part in groups for group in part for word, _ in group.values)
+        by = f", told apart by {' and '.join(words)}" if words else ""
+        notes += (f"one of {count} volumes in these frames{by}",)
+    whole = [[_enhanced_volume(group, notes, alone=count == 1) for group in part]
+             for part in groups]  # fmt: skip
+    if len(parts) > 1 and not _declared_apart(parts) and not _stand_alone(parts, whole):
+        return [SeriesVolume(_mixed(frames))]
+    return [volume for found in whole for volume in found]
+
+
+def _enhanced_volume(group: Group, notes: tuple[str, ...], *, alone: bool) -> SeriesVolume:
+    stack = arrange(group.frames)
+    if stack.geometry is not None:
+        stack = replace(stack, kind=Kind.ENHANCED)
+    return SeriesVolume(stack, "" if alone else f"{_key(group.frames[0])} {group.values}", notes)
+
+
+def _declared_apart(parts: Sequence[Sequence[Slice]]) -> bool:
+    """Does each part of an enhanced series have stacks of its own?"""
+    stacks = [{(s.path, *s.dimensions[:1]) for s in part} for part in parts]
+    return all(one.isdisjoint(other) for one, other in itertools.combinations(stacks, 2))
+
+
 def _mixed_patients(kept: Sequence[Slice]) -> Stack | None:
     for n in (0, 1):
         if len({s.patient[n].casefold() for s in kept if s.patient[n]}) > 1:
@@ -135,13 +180,6 @@ def _mixed_patients(kept: Sequence[Slice]) -> Stack | None:
 
 
 def _other_form(kept: Sequence[Slice]) -> Stack | None:
-    enhanced = [s for s in kept if s.is_enhanced]
-    if enhanced:
-        return Stack(Kind.ENHANCED, tuple(kept), problem=UnreadableInput(
-            "the file holds several frames (enhanced DICOM), which is not read",
-            cure="Convert it, for example with dcm2niix, or export one file a slice.",
-            path=enhanced[0].path,
-        ))  # fmt: skip
     mosaic = [s for s in kept if s.is_mosaic]
     if mosaic:
         return Stack(Kind.MOSAIC, tuple(kept), problem=UnreadableInput(
@@ -243,8 +281,8 @@ def _mixed(slices: Sequence[Slice]) -> Stack:
     first = slices[0]
     other = next(s for s in slices if _differences(first, s))
     return Stack(Kind.NOT_A_VOLUME, tuple(slices), problem=UnsafeGeometry(
-        f"the series mixes slices that do not make one grid: {Path(first.path).name} and "
-        f"{Path(other.path).name} differ in {' and '.join(_differences(first, other))}",
+        f"the series mixes slices that do not make one grid: {first.name} and "
+        f"{other.name} differ in {' and '.join(_differences(first, other))}",
         cure=_SORT_CURE,
     ))  # fmt: skip
 

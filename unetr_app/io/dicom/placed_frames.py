@@ -17,7 +17,8 @@ from pydicom import Dataset
 
 from unetr_app.errors import UnreadableInput, UnsafeGeometry
 from unetr_app.io.atomic import PathLike
-from unetr_app.io.dicom.slice import PYDICOM_ERRORS, numbers_of, refuse_deflated
+from unetr_app.io.dicom.deflated import open_dicom
+from unetr_app.io.dicom.slice import PYDICOM_ERRORS, numbers_of
 from unetr_app.io.integrity import unreadable
 
 
@@ -52,13 +53,15 @@ def read_header(path: PathLike) -> Dataset:
     """All headers of a DICOM file, without its pixels.
 
     Raises:
-        UnreadableInput: If pydicom cannot read it, or the whole of it is deflated.
+        UnreadableInput: If the file is empty, or pydicom cannot read it.
     """
-    refuse_deflated(path)
-    with warnings.catch_warnings():
+    with open_dicom(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if not file.read(1):
+            raise UnreadableInput("the file is empty", cure="Copy or export it again.", path=path)
+        file.seek(0)
         try:
-            return pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            return pydicom.dcmread(file, stop_before_pixels=True, force=True)
         except OSError as error:
             raise unreadable(error, path) from error
         except PYDICOM_ERRORS as error:

@@ -1,4 +1,4 @@
-"""Slice: the headers of one DICOM file that decide which volume it belongs to, and where."""
+"""Slice: the headers of one DICOM slice that decide which volume it belongs to, and where."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
@@ -11,7 +11,7 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
@@ -22,8 +22,8 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from unetr_app.errors import UnreadableInput
 from unetr_app.io.atomic import PathLike
-from unetr_app.io.formats import opening
-from unetr_app.io.integrity import open_input, unreadable
+from unetr_app.io.dicom.deflated import open_dicom
+from unetr_app.io.integrity import unreadable
 from unetr_app.io.limits import MAX_SLICE_PIXELS
 
 PYDICOM_ERRORS = (
@@ -37,7 +37,6 @@ PYDICOM_ERRORS = (
 # filters for warnings would not do, because threads share them.
 config.settings.reading_validation_mode = config.IGNORE
 
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 _ENHANCED = {
     "1.2.840.10008.5.1.4.1.1.2.1",  # CT
@@ -66,7 +65,7 @@ _TAGS = (
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """The headers of one file; what is absent or not understood is None or empty.
+    """The headers of one file, or of one frame; what is absent or not understood is None or empty.
 
     Args:
         path: The file.
@@ -84,7 +83,9 @@ class Slice:
         image_type: Values of Image Type.
         rows: Pixels along the second array axis.
         columns: Pixels along the first array axis.
-        frames: Number of frames; 1 for an ordinary slice.
+        frames: Number of frames in the file; 1 for an ordinary slice.
+        frame: Which of them this is, from 0.
+        dimensions: What may tell frames at one place apart: names and values, in order of weight.
         samples: Values a pixel.
         is_truncated: Whether the file is smaller than the unpacked pixels that it promises.
         position: (3,) LPS+ mm of the first pixel's centre.
@@ -110,6 +111,8 @@ class Slice:
     rows: int = 0
     columns: int = 0
     frames: int = 1
+    frame: int = 0
+    dimensions: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     samples: int = 1
     is_truncated: bool = False
     position: NDArray[np.float64] | None = None
@@ -117,6 +120,12 @@ class Slice:
     spacing: NDArray[np.float64] | None = None
     slope: float | None = 1.0
     syntax: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name in a message: the file, and the frame (from 1) where there are several."""
+        name = os.path.basename(self.path)
+        return f"{name} frame {self.frame + 1}" if self.frames > 1 else name
 
     @property
     def is_directory(self) -> bool:
@@ -142,7 +151,12 @@ class Slice:
             return ""
         placed = self.position is not None and self.orientation is not None
         pictured = self.samples == 1 and self.frames == 1 and self.rows and self.columns
-        return "" if pictured and (placed or not self.sop_class) else "not an image of slices"
+        if pictured and (placed or not self.sop_class):
+            return ""
+        if self.frames > 1:
+            return (f"{self.frames} frames of a kind that is no stack of slices, such as "
+                    "angiography, ultrasound or a screen capture")  # fmt: skip
+        return "not an image of slices"
 
     @property
     def missing(self) -> str:
@@ -174,10 +188,12 @@ def read_slice(path: PathLike) -> Slice:
     Raises:
         UnreadableInput: If the file is empty, damaged or no DICOM.
     """
-    refuse_deflated(path)
-    dataset = read_dataset(path, pixels=False)
-    with open_input(path) as file:
-        file_bytes = os.fstat(file.fileno()).st_size
+    with open_dicom(path) as file:
+        file_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if not file_bytes:
+            raise UnreadableInput("the file is empty", cure="Copy or export it again.", path=path)
+        dataset = _parsed(file, path, pixels=False)
     found = _slice_of(dataset, os.fspath(path), file_bytes)
     if not found.rows and not found.series_uid and not found.is_directory:
         raise UnreadableInput(
@@ -185,22 +201,6 @@ def read_slice(path: PathLike) -> Slice:
             path=path,
         )  # fmt: skip
     return found
-
-
-def refuse_deflated(path: PathLike) -> None:
-    """Refuse a file that is empty, or deflated as a whole, before it is unpacked.
-
-    Raises:
-        UnreadableInput: If it is.
-    """
-    head = opening(path)
-    if not head:
-        raise UnreadableInput("the file is empty", cure="Copy or export it again.", path=path)
-    if _DEFLATED in head:
-        raise UnreadableInput(
-            "the whole DICOM file is deflated (transfer syntax 1.2.840.10008.1.2.1.99)",
-            cure="Unpack it, for example with dcmtk's dcmconv +te.", path=path,
-        )  # fmt: skip
 
 
 def read_dataset(path: PathLike, *, pixels: bool) -> pydicom.Dataset:
@@ -213,13 +213,18 @@ def read_dataset(path: PathLike, *, pixels: bool) -> pydicom.Dataset:
     Raises:
         UnreadableInput: If pydicom cannot read it.
     """
+    with open_dicom(path) as file:
+        return _parsed(file, path, pixels=pixels)
+
+
+def _parsed(file: BinaryIO, path: PathLike, *, pixels: bool) -> pydicom.Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             if pixels:
-                return pydicom.dcmread(path, force=True)
+                return pydicom.dcmread(file, force=True)
             return pydicom.dcmread(
-                path, stop_before_pixels=True, force=True, specific_tags=list(_TAGS)
+                file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS)
             )
         except OSError as error:
             raise unreadable(error, path) from error
