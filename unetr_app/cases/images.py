@@ -138,7 +138,7 @@ def _series_cases(
     files = {slice_.path: file for file, slice_ in slices}
     index = index_slices(slice_ for _, slice_ in slices)
     drafts = [_series_case(volume) for volume in index.volumes]
-    return drafts, [files[slice_.path] for slice_ in index.aside]
+    return drafts, [files[a.slice.path] for a in index.aside]
 
 
 def _with_damage_beside(

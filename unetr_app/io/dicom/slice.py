@@ -57,7 +57,7 @@ _KEYWORDS = (
 )  # fmt: skip
 
 
-_TAGS: list[int | str | tuple[int, int]] = [Tag(keyword) for keyword in _KEYWORDS]
+_TAGS: list[int] = [Tag(keyword) for keyword in _KEYWORDS]
 _NUMERIC = {
     **dict.fromkeys(("Rows", "Columns", "SamplesPerPixel", "BitsAllocated"), "US"),
     **MOMENT_NUMBERS,
@@ -131,6 +131,11 @@ class Slice:
         return self.member or self.path
 
     @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return os.path.basename(self.path)
+
+    @property
     def is_directory(self) -> bool:
         """Is it a DICOMDIR, a list of other files?"""
         return self.sop_class == _MEDIA_DIRECTORY
@@ -182,38 +187,31 @@ class Slice:
         return ""
 
 
-def read_slice(path: PathLike, *, file: BinaryIO | None = None, member: str = "") -> Slice:
+def read_slice(path: PathLike, *, member: str = "") -> Slice:
     """Read the headers of a DICOM file; pixels are left where they are.
 
     Args:
         path: The file.
-        file: The file, where it is open already.
-        member: Where it lies in an archive, if it does.
+        member: Where it lies in an archive, if it is a copy from there.
 
     Raises:
         UnreadableInput: If the file is empty, damaged or no DICOM.
     """
-    if file is None:
-        with open_input(path) as opened:
-            return read_slice(path, file=opened, member=member)
-    try:
-        file.seek(0)
+    with open_input(path) as file:
         head = file.read(_HEAD_BYTES)
+        if not head:
+            raise UnreadableInput("the file is empty", cure="Copy or export it again.", path=path)
+        if _DEFLATED in head:
+            raise UnreadableInput(
+                "the whole DICOM file is deflated (transfer syntax 1.2.840.10008.1.2.1.99)",
+                cure="Unpack it, for example with dcmtk's dcmconv +te.", path=path,
+            )  # fmt: skip
+        file_bytes = file.seek(0, os.SEEK_END)
         file.seek(0)
-        file_bytes = os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise unreadable(error, path) from error
-    if not head:
-        raise UnreadableInput("the file is empty", cure="Copy or export it again.", path=path)
-    if _DEFLATED in head:
-        raise UnreadableInput(
-            "the whole DICOM file is deflated (transfer syntax 1.2.840.10008.1.2.1.99)",
-            cure="Unpack it, for example with dcmtk's dcmconv +te.", path=path,
-        )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dataset = _parsed(file, path, stop_before_pixels=True, specific_tags=_TAGS)
-        found = _slice_of(dataset, os.fspath(path), file_bytes, member)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = _parsed(file, path, pixels=False)
+            found = _slice_of(dataset, os.fspath(path), file_bytes, member)
     if not found.rows and not found.series_uid and not found.is_directory:
         raise UnreadableInput(
             "the DICOM headers are cut short or damaged", cure="Copy or export the file again.",
@@ -232,16 +230,16 @@ def read_dataset(path: PathLike, *, pixels: bool) -> pydicom.Dataset:
     Raises:
         UnreadableInput: If pydicom cannot read it.
     """
-    with warnings.catch_warnings():
+    with open_input(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if pixels:
-            return _parsed(path, path)
-        return _parsed(path, path, stop_before_pixels=True, specific_tags=_TAGS)
+        return _parsed(file, path, pixels=pixels)
 
 
-def _parsed(source: PathLike | BinaryIO, path: PathLike, **options: Any) -> pydicom.Dataset:
+def _parsed(file: BinaryIO, path: PathLike, *, pixels: bool) -> pydicom.Dataset:
     try:
-        return pydicom.dcmread(source, force=True, **options)
+        if pixels:
+            return pydicom.dcmread(file, force=True)
+        return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
     except OSError as error:
         raise unreadable(error, path) from error
     except PYDICOM_ERRORS as error:
