@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED, USAGE
-from unetr_app.cli.screen import complain, counted, say, show_table
+from unetr_app.cli.screen import complain, counted, note, say, show_table
+from unetr_app.cli.series_rules import (
+    DescriptionOption,
+    ModalityOption,
+    RulesOption,
+    SlicesOption,
+    chosen_rules,
+)
 
 if TYPE_CHECKING:
     from unetr_app.cases import Case, Found
@@ -18,7 +25,9 @@ EXAMPLES = """Examples:
 
 unetr inspect scans/ dicom/
 
-unetr inspect scans/ --json
+unetr inspect scans.zip --json
+
+unetr inspect scans/ --modality CT,MR --min-slices 20
 
 unetr inspect brats/ --bundle my_bundle/
 
@@ -30,7 +39,8 @@ def command(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT", help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM."
+            metavar="INPUT",
+            help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM; zip archives of them.",
         ),
     ],
     bundle: Annotated[
@@ -40,7 +50,16 @@ def command(
             help="Cases as this bundle takes them: with its number of channels.",
         ),
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    modality: ModalityOption = "",
+    description: DescriptionOption = "",
+    min_slices: SlicesOption = 0,
+    rules: RulesOption = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show what was set aside too: localizers, reports.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of a table, with all there is.")
+    ] = False,
 ) -> None:  # fmt: skip
     """Show which cases there are, with shape, spacing, orientation and problems.
 
@@ -48,18 +67,26 @@ def command(
     """
     from unetr_app.bundle import read_card
     from unetr_app.cases import survey
+    from unetr_app.cli.progress import count_bar
     from unetr_app.errors import InvalidRequest, UnusableBundle
 
     try:
-        found = survey(inputs, channels=read_card(bundle).channels if bundle else ())
+        chosen = chosen_rules(modality, description, min_slices, rules)
+        channels = read_card(bundle).channels if bundle else ()
+        with count_bar("looking at files", quiet=False) as bar:
+            found = survey(inputs, channels=channels, rules=chosen, on_progress=bar)
     except (InvalidRequest, UnusableBundle) as error:
         complain(error, program="unetr inspect")
         raise typer.Exit(USAGE) from None
     judged = [(case, *_judge(case)) for case in found.cases]
+    aside = [(case, None, str(case.problem)) for case in found.aside]
+    for said in found.notes:
+        note(f"unetr inspect: {said}")
     if as_json:
-        say(json.dumps([_as_dict(*row) for row in judged]))
+        rows = [_as_dict(*row, aside=False) for row in judged]
+        say(json.dumps(rows + [_as_dict(*row, aside=True) for row in aside]))
     else:
-        _show([_row(*row) for row in judged], found)
+        _show([_row(*row) for row in judged + (aside if everything else [])], found)
     bad = sum(1 for _, _, problem in judged if problem)
     if bad == len(judged):
         raise typer.Exit(NONE_DONE)
@@ -91,7 +118,9 @@ def _row(case: Case, geometry: Geometry | None, problem: str) -> tuple[str, ...]
     )
 
 
-def _as_dict(case: Case, geometry: Geometry | None, problem: str) -> dict[str, Any]:
+def _as_dict(
+    case: Case, geometry: Geometry | None, problem: str, *, aside: bool
+) -> dict[str, Any]:  # fmt: skip
     return {
         "case_id": case.id,
         "kind": case.form or "unknown",
@@ -101,9 +130,11 @@ def _as_dict(case: Case, geometry: Geometry | None, problem: str) -> dict[str, A
         "orientation": None if geometry is None else geometry.orientation,
         "affine": None if geometry is None else geometry.affine.tolist(),
         "input": case.input,
-        "files": list(case.paths),
+        "files": list(case.names or case.paths),
         "problems": [problem] if problem else [],
         "warnings": list(case.warnings),
+        "set_aside": aside,
+        "geometry_report": case.report,
     }
 
 
@@ -111,7 +142,13 @@ def _show(rows: list[tuple[str, ...]], found: Found) -> None:
     columns = ("Case", "Kind", "Modality", ">Shape", ">Spacing mm", "Axes", "Problem or warning")
     if rows:
         show_table(columns, rows)
-    say(f"{counted(len(rows), 'case')}; "
-        f"{counted(found.passed_over, 'file')} passed over (no images)"
-        + (f", {counted(found.set_aside, 'DICOM file')} set aside (no volumes)."
-           if found.set_aside else "."))  # fmt: skip
+    words = [
+        counted(len(found.cases), "case"),
+        f"{counted(found.passed_over, 'file')} passed over (no images)",
+    ]
+    if found.set_aside:
+        words.append(f"{counted(found.set_aside, 'DICOM file')} set aside (no volumes)")
+    if found.left_out:
+        words.append(f"{counted(found.left_out, 'image')} left out by the rules")
+    *most, last = words
+    say(f"{most[0]}; {', '.join([*most[1:], last])}.")

@@ -65,6 +65,11 @@ class Readable(Protocol):
         """Names of the channels, one for each part."""
         ...
 
+    @property
+    def resample(self) -> bool:
+        """Whether channels on other grids are put onto the first one's."""
+        ...
+
 
 def read_volume(path: PathLike | Readable, *, channel: int | None = None) -> Volume:
     """Read a scalar image.
@@ -99,7 +104,9 @@ def read_volume(path: PathLike | Readable, *, channel: int | None = None) -> Vol
     from unetr_app.io.channels import read_channels
 
     _files_of(path)
-    return read_channels(path.parts, path.channels, path.input, only=channel)
+    return read_channels(
+        path.parts, path.channels, path.input, only=channel, resample=path.resample
+    )
 
 
 def read_geometry(path: PathLike | Readable) -> Geometry:
@@ -117,7 +124,7 @@ def read_geometry(path: PathLike | Readable) -> Geometry:
         from unetr_app.io.channels import read_grid
 
         _files_of(path)
-        return read_grid(path.parts, path.channels)
+        return read_grid(path.parts, path.channels, resample=path.resample)
     from unetr_app.io.image import read_header
 
     return read_header(_files_of(path))

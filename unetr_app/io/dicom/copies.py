@@ -14,7 +14,7 @@ _MEANING = ("RescaleSlope", "RescaleIntercept", "BitsStored", "PixelRepresentati
 _LITTLE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")  # the same pixels, byte for byte
 
 
-def without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[tuple[str, str]]]:
+def without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[tuple[Slice, Slice]]]:
     """Slices with exact copies left out: same place, same acquisition, same pixels.
 
     Pixels are read only of slices whose headers agree that they may be the same.
@@ -23,14 +23,13 @@ def without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[tuple[str
         slices: Of any orientation; of two copies the one whose path comes first stays.
 
     Returns:
-        The slices that stay, in order of their paths; names of the copies, each with that of the
-        file that it is a copy of.
+        The slices that stay, in order of their paths; the copies, each with its original.
     """
     alike: defaultdict[Hashable, list[Slice]] = defaultdict(list)
     for slice_ in sorted(slices, key=lambda s: s.where):
         alike[_likeness(slice_)].append(slice_)
     kept: list[Slice] = []
-    dropped: list[tuple[str, str]] = []
+    dropped: list[tuple[Slice, Slice]] = []
     for group in alike.values():
         first: dict[str, Slice] = {}
         for slice_ in group:
@@ -39,8 +38,8 @@ def without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[tuple[str
             if original is slice_:
                 kept.append(slice_)
             else:
-                dropped.append((slice_.name, original.name))
-    return sorted(kept, key=lambda s: s.where), sorted(dropped)
+                dropped.append((slice_, original))
+    return sorted(kept, key=lambda s: s.where), dropped
 
 
 def _likeness(slice_: Slice) -> Hashable:

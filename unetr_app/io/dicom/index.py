@@ -142,24 +142,17 @@ def _taken_apart(kept: list[Slice]) -> _Found:
         sets = sets_of_folders(slices)
         if len(sets) > 1:
             whole = _by_folder(sets)
-    if not copies:
-        return whole
-    count = len(copies)
-    note = f"{count} {_files(count)} left out: exact copies of others"
-    return _Found(
-        [
-            replace(v, warnings=(note, *v.warnings), copies=_copies_of(v, copies))
-            for v in whole.volumes
-        ],
-        whole.aside,
-    )
+    return _Found([_with_copies(volume, copies) for volume in whole.volumes], whole.aside)
 
 
-def _copies_of(
-    volume: SeriesVolume, copies: Sequence[tuple[str, str]]
-) -> tuple[tuple[str, str], ...]:
-    names = {s.name for s in volume.stack.slices}
-    return tuple(pair for pair in copies if pair[1] in names)
+def _with_copies(volume: SeriesVolume, copies: Sequence[tuple[Slice, Slice]]) -> SeriesVolume:
+    """The volume, with the copies of its files recorded."""
+    paths = {s.path for s in volume.stack.slices}
+    names = tuple(sorted((one.name, kept.name) for one, kept in copies if kept.path in paths))
+    if not names:
+        return volume
+    note = f"{len(names)} {_files(len(names))} left out: exact copies of others"
+    return replace(volume, warnings=(note, *volume.warnings), copies=names)
 
 
 def _by_folder(sets: list[list[Slice]]) -> _Found:
