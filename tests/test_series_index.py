@@ -129,8 +129,7 @@ def test_what_is_set_aside_is_listed_with_its_kind(series: Files) -> None:
     edit_dicom(series[0], folder / "sr", SOPInstanceUID=generate_uid(), Modality="SR",
                SeriesInstanceUID=generate_uid(), SOPClassUID="1.2.840.10008.5.1.4.1.1.88.33",
                PixelData=None, Rows=None, Columns=None, ImagePositionPatient=None)  # fmt: skip
-    edit_dicom(series[2], folder / "derived", SOPInstanceUID=generate_uid(),
-               ImageType=["DERIVED", "SECONDARY", "MIP"])  # fmt: skip
+    again(series[2:3], folder, "derived", ImageType=["DERIVED", "SECONDARY", "MIP"])
     found = survey(folder)
     assert [case.form for case in found.cases] == ["regular"]
     assert np.array_equal(read_volume(found.cases[0]).data[0], series_values())

@@ -211,7 +211,8 @@ def read_slice(path: PathLike, *, member: str = "") -> Slice:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = _parsed(file, path, pixels=False)
-            found = _slice_of(dataset, os.fspath(path), file_bytes, member)
+            left = file_bytes - file.tell()  # parsing stopped where the pixels begin
+            found = _slice_of(dataset, os.fspath(path), left, member)
     if not found.rows and not found.series_uid and not found.is_directory:
         raise UnreadableInput(
             "the DICOM headers are cut short or damaged", cure="Copy or export the file again.",
@@ -273,7 +274,7 @@ def _value(dataset: pydicom.Dataset, keyword: str) -> Any:
             return None
 
 
-def _slice_of(dataset: pydicom.Dataset, path: str, file_bytes: int, member: str) -> Slice:
+def _slice_of(dataset: pydicom.Dataset, path: str, pixel_bytes: int, member: str) -> Slice:
     header = Header(dataset, _NUMERIC)
     meta = Header(getattr(dataset, "file_meta", None) or FileMetaDataset(), {})
     text, whole = header.text, header.whole
@@ -300,7 +301,7 @@ def _slice_of(dataset: pydicom.Dataset, path: str, file_bytes: int, member: str)
         columns=columns,
         frames=frames,
         samples=samples,
-        is_truncated=syntax in _UNPACKED and file_bytes < size,
+        is_truncated=syntax in _UNPACKED and pixel_bytes < size,
         position=header.numbers("ImagePositionPatient", 3),
         orientation=header.numbers("ImageOrientationPatient", 6),
         spacing=header.numbers("PixelSpacing", 2),
