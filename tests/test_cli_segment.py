@@ -18,12 +18,15 @@ from tests.batch_fakes import (
     write_case,
     write_cases,
 )
+from tests.io_files import OBLIQUE, save_series
 from unetr_app import cli
 from unetr_app.batch.outcome import BatchResult, Outcome, Problem
 from unetr_app.bundle import read_card
 from unetr_app.bundle.trust import trust
+from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE
 from unetr_app.cli.segment import exit_code
 from unetr_app.errors import Cancelled, InvalidRequest
+from unetr_app.io import read_geometry
 from unetr_app.notice import RESEARCH_NOTICE
 
 Command = Callable[..., tuple[int, str, str]]
@@ -267,3 +270,20 @@ def test_odd_words_about_inference(unetr: Command, arguments: list[str], said: s
     code, _, err = unetr(*MAIN, *arguments)
     assert code == 2
     assert said in err
+
+
+def test_a_gap_is_resampled_only_where_asked_and_then_recorded(
+    unetr: Command, tmp_path: Path
+) -> None:
+    paths = save_series(tmp_path / "series", OBLIQUE.cropped((0, 0, 0), (9, 8, 7)))
+    paths[3].unlink()
+    code, _, err = unetr("series", "-o", "out", "-b", "bundle")
+    assert code == NONE_DONE
+    assert "--regularise" in err
+    code, _, _ = unetr("series", "-o", "out", "-b", "bundle", "--regularise")
+    assert code == ALL_DONE
+    row = manifest_of(tmp_path / "out")[-1]
+    assert row["parameters"]["regularise"] is True  # pyright: ignore
+    assert any("regularised" in str(w) for w in row["warnings"])  # pyright: ignore
+    (label_map,) = (tmp_path / "out").glob("*/labels.nii.gz")
+    assert read_geometry(label_map).shape == (9, 8, 7)

@@ -5,6 +5,7 @@
     UnetrError                 base: catch this one
     ├── UnreadableInput        a file that is empty, damaged, or not an image we read
     ├── UnsafeGeometry         voxels whose place in the patient is unknown or contradictory
+    │   └── UnevenSlices       slices at distances that differ, which can be resampled
     ├── UnfitInput             an image far outside what the bundle was trained on
     ├── UnusableBundle         a bundle folder that is incomplete or cannot be opened
     │   └── UnusableWeights    weights that are missing, damaged or of another network
@@ -58,6 +59,12 @@ class UnsafeGeometry(UnetrError):
     """The place of the voxels in the patient is unknown, contradictory or impossible."""
 
     code = "unsafe-geometry"
+
+
+class UnevenSlices(UnsafeGeometry):
+    """Slices are missing, or lie at distances that differ; resampling is possible if asked for."""
+
+    code = "uneven-slices"
 
 
 class UnfitInput(UnetrError):

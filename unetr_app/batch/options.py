@@ -22,6 +22,7 @@ class BatchOptions:
         split_labels: Write a binary mask for each label too.
         preview: Draw a picture of each case.
         force: Accept images far outside what the bundle was trained on.
+        regularise: Resample DICOM slices at uneven distances rather than refuse them.
         overwrite: Redo cases that are already done.
         jobs: How many cases are read ahead, and how many are written, while the network runs;
             0 works strictly one after another and needs the least memory.
@@ -37,6 +38,7 @@ class BatchOptions:
     split_labels: bool = False
     preview: bool = True
     force: bool = False
+    regularise: bool = False
     overwrite: bool = False
     jobs: int = 1
     maps: tuple[str, ...] = ()
@@ -68,6 +70,7 @@ class BatchOptions:
             "split_labels": self.split_labels,
             "preview": self.preview,
         }
-        maps = {"maps": list(self.maps)} if self.maps else {}
+        maps: dict[str, Any] = {"maps": list(self.maps)} if self.maps else {}
+        reading = {"regularise": True} if self.regularise else {}
         inference = self.inference.parameters
-        return chosen | maps | ({"inference": inference} if inference else {})
+        return chosen | maps | reading | ({"inference": inference} if inference else {})

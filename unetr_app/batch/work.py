@@ -135,7 +135,7 @@ class CaseWorker:
         )
         if row is not None and self._is_settled(row, decision):
             return self._left_as_it_is(case, row)
-        volume = read_volume(case)
+        volume = read_volume(case, regularise=self._options.regularise)
         warnings, forced = self._check_fit(volume)
         return Loaded(
             case, claim, volume,

@@ -19,7 +19,7 @@ class Case:
         input: The file, or the folder of the series, as it was given or found; of several files
             with numbers the first channel's; of a row of several images the list.
         kind: Whether it is files, or slices of DICOM series only.
-        paths: All its files; slices in order along their normal.
+        paths: All its files, each once; slices in order along their normal.
         modality: DICOM modality code; empty where unknown, or where channels differ.
         study_uid: Study Instance UID; empty for files.
         series_uid: Series Instance UID; empty for files, and for several series.
@@ -38,6 +38,8 @@ class Case:
         slices: Of a DICOM series; frames of a file that holds many.
         report: Where the slices of a DICOM series lie, see `unetr_app.io.dicom.report`.
         facts: For rules, while cases are searched.
+        frames: File and frame number (from 0) of each slice in order along their normal, where
+            files hold several frames; empty where each file is one slice.
     """
 
     id: str
@@ -58,6 +60,7 @@ class Case:
     slices: int = 0
     report: dict[str, Any] | None = field(default=None, repr=False, compare=False)
     facts: SeriesFacts | None = field(default=None, repr=False, compare=False)
+    frames: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -238,6 +238,7 @@ def _series_case(volume: SeriesVolume, files: Mapping[str, InputFile]) -> Draft:
     return replace(
         case, problem=volume.stack.problem, form=str(volume.stack.kind),
         geometry=volume.stack.geometry, warnings=volume.warnings, slices=len(slices),
+        frames=tuple((s.path, s.frame) for s in slices if s.is_enhanced),
         report=report_of(volume), facts=facts,
     ), text  # fmt: skip
 

@@ -151,6 +151,12 @@ def command(
     force: Annotated[
         bool, typer.Option("--force", help="Take images unlike those the bundle was trained on.")
     ] = False,
+    regularise: Annotated[
+        bool,
+        typer.Option(
+            "--regularise", help="Resample DICOM slices with gaps or uneven distances; recorded."
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Redo cases that are already done.")
     ] = False,
@@ -185,6 +191,7 @@ def command(
         split_labels=split_labels,
         preview=preview,
         force=force,
+        regularise=regularise,
         overwrite=overwrite,
         jobs=jobs,
         maps=tuple(compress(("probabilities", "uncertainty"), (probabilities, uncertainty))),

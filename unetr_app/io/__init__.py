@@ -15,6 +15,7 @@ import numpy as np
 from unetr_app.errors import (
     InvalidRequest,
     UnetrError,
+    UnevenSlices,
     UnreadableInput,
     UnsafeGeometry,
     UnwritableOutput,
@@ -51,6 +52,11 @@ class Readable(Protocol):
         ...
 
     @property
+    def frames(self) -> tuple[tuple[str, int], ...]:
+        """File and frame number of each slice, where the files hold several volumes."""
+        ...
+
+    @property
     def problem(self) -> UnetrError | None:
         """Why it cannot be read, where its headers already show that."""
         ...
@@ -71,14 +77,19 @@ class Readable(Protocol):
         ...
 
 
-def read_volume(path: PathLike | Readable, *, channel: int | None = None) -> Volume:
+def read_volume(
+    path: PathLike | Readable, *, channel: int | None = None, regularise: bool = False
+) -> Volume:
     """Read a scalar image.
 
-    Values are those that MONAI's ``LoadImage`` gives for NIfTI, HU for CT from DICOM.
+    Values are those that MONAI's ``LoadImage`` gives for NIfTI, from DICOM HU for CT, and SUV by
+    body weight for PET whose headers allow it.
 
     Args:
         path: A NIfTI, NRRD, MHA or MHD file, a folder that holds one DICOM series, or a case.
         channel: Which volume to take of a NIfTI file with several, or of a case with several.
+        regularise: Resample DICOM slices at uneven distances (some missing, or jitter) at even
+            ones rather than refuse them; a warning of the volume says so.
 
     Returns:
         One channel, float32; all channels of a case that has several.
@@ -98,15 +109,16 @@ def read_volume(path: PathLike | Readable, *, channel: int | None = None) -> Vol
         (1.0, 1.0, 3.0)
     """
     if isinstance(path, str | os.PathLike):
-        return _read(path, channel=channel).to_volume(os.fspath(path))
+        return _read(path, channel=channel, regularise=regularise).to_volume(os.fspath(path))
     if not path.parts:
-        return _read(path, channel=channel).to_volume(path.input)
+        return _read(path, channel=channel, regularise=regularise).to_volume(path.input)
     from unetr_app.io.channels import read_channels
 
-    _files_of(path)
+    _files_of(path, regularise=regularise)
     return read_channels(
-        path.parts, path.channels, path.input, only=channel, resample=path.resample
-    )
+        path.parts, path.channels, path.input, only=channel, resample=path.resample,
+        regularise=regularise,
+    )  # fmt: skip
 
 
 def read_geometry(path: PathLike | Readable) -> Geometry:
@@ -127,7 +139,7 @@ def read_geometry(path: PathLike | Readable) -> Geometry:
         return read_grid(path.parts, path.channels, resample=path.resample)
     from unetr_app.io.image import read_header
 
-    return read_header(_files_of(path))
+    return read_header(_files_of(path), frames=_frames_of(path))
 
 
 def read_label_map(path: PathLike, labels: LabelSet | None = None) -> Segmentation:
@@ -209,16 +221,27 @@ def _not_as_meant(path: PathLike) -> UnwritableOutput:
     )  # fmt: skip
 
 
-def _read(path: PathLike | Readable, *, channel: int | None = None, sparse: bool = False) -> Raster:
+def _read(
+    path: PathLike | Readable, *, channel: int | None = None, sparse: bool = False,
+    regularise: bool = False,
+) -> Raster:  # fmt: skip
     from unetr_app.io.image import read_image
 
-    return read_image(_files_of(path), channel=channel, sparse=sparse)
+    return read_image(
+        _files_of(path, regularise=regularise), channel=channel, sparse=sparse,
+        frames=_frames_of(path), regularise=regularise,
+    )  # fmt: skip
 
 
-def _files_of(path: PathLike | Readable) -> tuple[PathLike, ...]:
+def _frames_of(path: PathLike | Readable) -> tuple[tuple[str, int], ...]:
+    return () if isinstance(path, str | os.PathLike) else path.frames
+
+
+def _files_of(path: PathLike | Readable, *, regularise: bool = False) -> tuple[PathLike, ...]:
     """The files to read: one image, or the slices of a series."""
     if not isinstance(path, str | os.PathLike):
-        if path.problem is not None:
+        curable = regularise and isinstance(path.problem, UnevenSlices)
+        if path.problem is not None and not curable:
             raise path.problem
         return path.paths
     if not Path(path).is_dir():

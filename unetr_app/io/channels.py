@@ -23,7 +23,7 @@ _LEAST_SHARED = 0.5
 
 def read_channels(
     parts: Sequence[tuple[str, ...]], names: Sequence[str], source: str, *,
-    only: int | None = None, resample: bool = False,
+    only: int | None = None, resample: bool = False, regularise: bool = False,
 ) -> Volume:  # fmt: skip
     """Read the channels of a case, one image at a time.
 
@@ -33,6 +33,7 @@ def read_channels(
         source: The input as it was given.
         only: The number of the only channel wanted, on its own grid.
         resample: Whether channels on other grids are put onto the first one's, linearly.
+        regularise: Resample DICOM slices at uneven distances rather than refuse them.
 
     Raises:
         UnreadableInput: If a file is damaged, or not one volume of real numbers a channel.
@@ -40,12 +41,14 @@ def read_channels(
         InvalidRequest: If there is no channel of that number, or a part holds several volumes.
     """
     if only is None:
-        return _stack(_read_each(parts), names, source, resample=resample)
+        return _stack(_read_each(parts, regularise), names, source, resample=resample)
     if not 0 <= only < len(parts):
         raise InvalidRequest(
             f"there is no channel {only}", cure=f"Choose 0 to {len(parts) - 1}.", path=source
         )
-    image = read_image(parts[only], channel=only if _is_one_file(parts) else None)
+    image = read_image(
+        parts[only], channel=only if _is_one_file(parts) else None, regularise=regularise
+    )
     return _stack([image], names[only : only + 1], source)
 
 
@@ -80,9 +83,9 @@ def _is_one_file(parts: Sequence[tuple[str, ...]]) -> bool:
     return len(set(parts)) == 1 < len(parts)
 
 
-def _read_each(parts: Sequence[tuple[str, ...]]) -> Iterator[Raster]:
+def _read_each(parts: Sequence[tuple[str, ...]], regularise: bool) -> Iterator[Raster]:
     if not _is_one_file(parts):
-        return map(read_image, parts)
+        return (read_image(part, regularise=regularise) for part in parts)
     from unetr_app.io.nifti import read_each
 
     return read_each(parts[0][0], len(parts))

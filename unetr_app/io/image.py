@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 
 def read_image(
-    files: Sequence[PathLike], *, channel: int | None = None, sparse: bool = False
-) -> Raster:
+    files: Sequence[PathLike], *, channel: int | None = None, sparse: bool = False,
+    frames: Sequence[tuple[str, int]] = (), regularise: bool = False,
+) -> Raster:  # fmt: skip
     """Read an image to its end.
 
     Args:
         files: One file, or the slices of one series in any order.
         channel: Which volume to take of a NIfTI file with several.
         sparse: Whether the content may be mostly empty, as label maps are.
+        frames: Path and frame number of each slice, where DICOM files hold several volumes.
+        regularise: Resample DICOM slices at uneven distances rather than refuse them.
 
     Raises:
         UnreadableInput: If a file is damaged, too large, or not one volume of real numbers.
@@ -41,18 +44,23 @@ def read_image(
     if kind is Format.DICOM:
         from unetr_app.io.dicom import series as dicom_series
 
-        return dicom_series.read(files)
+        return dicom_series.read(files, frames=frames, regularise=regularise)
     from unetr_app.io import itk_reader
 
     return itk_reader.read(files[0], kind, sparse=sparse)
 
 
-def read_header(files: Sequence[PathLike], *, channel: int | None = None) -> Geometry:
+def read_header(
+    files: Sequence[PathLike], *, channel: int | None = None,
+    frames: Sequence[tuple[str, int]] = (), regularise: bool = False,
+) -> Geometry:  # fmt: skip
     """The geometry of an image, from its headers alone.
 
     Args:
         files: As for `read_image`.
         channel: As for `read_image`.
+        frames: As for `read_image`.
+        regularise: As for `read_image`.
 
     Raises:
         UnreadableInput: If a header is damaged or states no volume.
@@ -65,7 +73,7 @@ def read_header(files: Sequence[PathLike], *, channel: int | None = None) -> Geo
     if kind is Format.DICOM:
         from unetr_app.io.dicom import series as dicom_series
 
-        return dicom_series.read_geometry(files)
+        return dicom_series.read_geometry(files, frames=frames, regularise=regularise)
     if kind is Format.NIFTI:
         from unetr_app.io import nifti
 

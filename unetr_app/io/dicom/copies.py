@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 
+from unetr_app.checksum import sha256_of
 from unetr_app.errors import UnetrError
 from unetr_app.io.dicom.slice import PYDICOM_ERRORS, Slice, read_dataset, text_of
 
@@ -40,6 +41,38 @@ def without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[tuple[Sli
             else:
                 dropped.append((slice_, original))
     return sorted(kept, key=lambda s: s.where), dropped
+
+
+def without_copied_files(files: Sequence[Slice]) -> tuple[list[Slice], list[tuple[Slice, Slice]]]:
+    """Enhanced files with exact copies left out, byte for byte.
+
+    Args:
+        files: Of one series, in order of path; of two copies the first stays.
+
+    Returns:
+        The files that stay; the copies, each with its original.
+    """
+    kept: list[Slice] = []
+    dropped: list[tuple[Slice, Slice]] = []
+    prints: dict[str, Slice] = {}
+    count = Counter(file.sop_uid for file in files)
+    for file in files:
+        if not file.sop_uid or count[file.sop_uid] == 1:
+            kept.append(file)
+            continue
+        original = prints.setdefault(_content(file), file)
+        if original is file:
+            kept.append(file)
+        else:
+            dropped.append((file, original))
+    return kept, dropped
+
+
+def _content(file: Slice) -> str:
+    try:
+        return sha256_of(file.path)
+    except OSError:
+        return file.path
 
 
 def _likeness(slice_: Slice) -> Hashable:

@@ -18,7 +18,8 @@ import numpy as np
 
 from unetr_app.errors import UnreadableInput, UnsafeGeometry
 from unetr_app.io.dicom.aside import Aside, aside_of, derived_beside, scout
-from unetr_app.io.dicom.copies import without_copies
+from unetr_app.io.dicom.copies import without_copied_files, without_copies
+from unetr_app.io.dicom.enhanced import Group, frames_of, tell_apart
 from unetr_app.io.dicom.folders import common_folder, folder_of, sets_of_folders
 from unetr_app.io.dicom.likeness import (
     PARALLEL,
@@ -29,7 +30,7 @@ from unetr_app.io.dicom.likeness import (
     same_places,
 )
 from unetr_app.io.dicom.phases import as_phase, phases_of
-from unetr_app.io.dicom.pixels import missing_decoder
+from unetr_app.io.dicom.pixel_file import missing_decoder
 from unetr_app.io.dicom.slice import Slice
 from unetr_app.io.dicom.stack import Kind, Stack, arrange
 
@@ -79,11 +80,12 @@ class _Found:
 
 def index_slices(slices: Iterable[Slice]) -> Index:
     """Find the volumes among slices of any number of patients, studies and series."""
-    series: defaultdict[tuple[str, str, int], list[Slice]] = defaultdict(list)
+    series: defaultdict[tuple[str, str, int, bool], list[Slice]] = defaultdict(list)
     for slice_ in sorted(slices, key=lambda s: s.where):
         number = -1 if slice_.series_number is None else slice_.series_number
         folder = "" if has_uid(slice_) else folder_of(slice_)
-        series[slice_.series_uid, folder, number].append(slice_)
+        several = slice_.is_enhanced and not slice_.aside
+        series[slice_.series_uid, folder, number, several].append(slice_)
     volumes: list[SeriesVolume] = []
     aside: list[Aside] = []
     for _, members in sorted(series.items()):
@@ -104,7 +106,7 @@ def _series(members: list[Slice]) -> _Found:
     kept = [s for s in members if s.path not in left]
     if not kept:
         return _Found([], aside)
-    found = _refused(kept) or _taken_apart(kept)
+    found = _enhanced(kept) if kept[0].is_enhanced else _refused(kept) or _taken_apart(kept)
     aside += found.aside
     notes = _notes(len(aside), kept[0])
     volumes = [
@@ -209,6 +211,49 @@ def _volumes_of(kept: list[Slice]) -> _Found:
     return _Found(volumes, aside)
 
 
+def _enhanced(files: list[Slice]) -> _Found:
+    """The volumes of enhanced files of one series, whose frames are taken together."""
+    refusal = _mixed_patients(files)
+    if refusal is not None:
+        return _Found([SeriesVolume(refusal)], [])
+    files, copies = without_copied_files(files)
+    try:
+        frames = [frame for file in files for frame in frames_of(file)]
+    except UnreadableInput as problem:
+        stack = Stack(Kind.ENHANCED, tuple(files), problem=problem)
+        return _Found([SeriesVolume(stack)], [])
+    refusal = _unplaced(frames)
+    if refusal is not None:
+        return _Found([SeriesVolume(refusal)], [])
+    parts = clusters(frames)
+    groups = [tell_apart(part) for part in parts]
+    count = sum(map(len, groups))
+    words = " and ".join(dict.fromkeys(w for part in groups for g in part for w, _ in g.values))
+    by = f", told apart by {words}" if words else ""
+    notes = (f"one of {count} volumes in these frames{by}",) if count > 1 else ()
+    whole = [[_enhanced_volume(group, notes, words, alone=count == 1) for group in part]
+             for part in groups]  # fmt: skip
+    if len(parts) > 1 and not _declared_apart(parts) and _told_by(parts, whole) is None:
+        return _Found([SeriesVolume(_mixed(frames))], [])
+    return _Found([_with_copies(v, copies) for found in whole for v in found], [])
+
+
+def _enhanced_volume(
+    group: Group, notes: tuple[str, ...], words: str, *, alone: bool
+) -> SeriesVolume:
+    stack = arrange(group.frames)
+    if stack.geometry is not None:
+        stack = replace(stack, kind=Kind.ENHANCED)
+    key = "" if alone else f"{key_of(group.frames[0])} {group.values}"
+    return SeriesVolume(stack, key, notes, told_by=words)
+
+
+def _declared_apart(parts: Sequence[Sequence[Slice]]) -> bool:
+    """Does each part of an enhanced series have stacks of its own?"""
+    stacks = [{(s.path, *s.dimensions[:1]) for s in part} for part in parts]
+    return all(one.isdisjoint(other) for one, other in itertools.combinations(stacks, 2))
+
+
 def _mixed_patients(kept: Sequence[Slice]) -> Stack | None:
     for n in (0, 1):
         first: dict[str, Slice] = {}
@@ -227,13 +272,6 @@ def _mixed_patients(kept: Sequence[Slice]) -> Stack | None:
 
 
 def _other_form(kept: Sequence[Slice]) -> Stack | None:
-    enhanced = [s for s in kept if s.is_enhanced]
-    if enhanced:
-        return Stack(Kind.ENHANCED, tuple(kept), problem=UnreadableInput(
-            "the file holds several frames (enhanced DICOM), which is not read",
-            cure="Convert it, for example with dcm2niix, or export one file a slice.",
-            path=enhanced[0].path,
-        ))  # fmt: skip
     mosaic = [s for s in kept if s.is_mosaic]
     if mosaic:
         return Stack(Kind.MOSAIC, tuple(kept), problem=UnreadableInput(

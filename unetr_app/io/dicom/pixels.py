@@ -6,36 +6,18 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.dataset import FileMetaDataset
-from pydicom.pixels import get_decoder  # pyright: ignore[reportPrivateImportUsage]
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from unetr_app.errors import UnreadableInput
-from unetr_app.io.dicom.slice import PYDICOM_ERRORS, Slice, numbers_of, read_dataset, text_of
-
-_PLAIN = {"", ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian}
-
-
-def missing_decoder(syntax: str) -> str:
-    """The name of a transfer syntax that cannot be decoded here; empty where it can.
-
-    Args:
-        syntax: Transfer Syntax UID.
-    """
-    if syntax in _PLAIN:
-        return ""
-    uid = UID(syntax)
-    try:
-        return "" if get_decoder(uid).is_available else uid.name
-    except NotImplementedError:
-        return uid.name
+from unetr_app.io.dicom.enhanced import group_of
+from unetr_app.io.dicom.pixel_file import PixelFile
+from unetr_app.io.dicom.slice import PYDICOM_ERRORS, Slice, numbers_of, text_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,42 +33,38 @@ class Plane:
     padding: NDArray[np.bool_] | None
 
 
-def read_plane(slice_: Slice) -> Plane:
-    """The values of one slice.
+def read_planes(slices: Sequence[Slice]) -> Iterator[tuple[Plane, pydicom.Dataset]]:
+    """The values of slices one after another, each with the headers of its file.
+
+    Args:
+        slices: In any order; those of one file that follow each other share one opening of it.
 
     Raises:
-        UnreadableInput: If the pixels are absent, truncated, damaged or not decodable.
+        UnreadableInput: If pixels are absent, truncated, damaged or not decodable.
     """
-    dataset = read_dataset(slice_.path, pixels=True)
-    pixels = _decoded(dataset, slice_)
+    n = 0
+    while n < len(slices):
+        with PixelFile(slices[n].path) as file:
+            path = slices[n].path
+            while n < len(slices) and slices[n].path == path:
+                yield _plane(file, slices[n]), file.header
+                n += 1
+
+
+def _plane(file: PixelFile, slice_: Slice) -> Plane:
+    pixels = file.stored(slice_.frame)
     if pixels.shape != (slice_.rows, slice_.columns):
-        raise _damaged(slice_, f"the pixels have shape {pixels.shape}")
-    padding = _padding(dataset, pixels)
-    pixels = _stored_bits(dataset, pixels)
-    if text_of(dataset, "PhotometricInterpretation") == "MONOCHROME1":
-        pixels = _inverted(dataset, pixels, slice_)
-    slope, intercept = _rescale(dataset, slice_)
-    with np.errstate(over="ignore"):
+        raise file.damaged(f"the pixels have shape {pixels.shape}")
+    padding = _padding(file.header, pixels)
+    pixels = _stored_bits(file.header, pixels)
+    if text_of(file.header, "PhotometricInterpretation") == "MONOCHROME1":
+        pixels = _inverted(file, pixels)
+    slope, intercept = _rescale(file, slice_)
+    with np.errstate(over="ignore", invalid="ignore"):
         values = (pixels.astype(np.float64) * slope + intercept).astype(np.float32)
     if not np.isfinite(values).all():
-        raise _damaged(slice_, "there are pixels that are not finite")
+        raise file.damaged("there are pixels that are not finite")
     return Plane(values.T, None if padding is None else padding.T)
-
-
-def _decoded(dataset: pydicom.Dataset, slice_: Slice) -> NDArray[Any]:
-    if not getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None):
-        implicit, little = dataset.original_encoding
-        dataset.file_meta = FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = (
-            ExplicitVRBigEndian if little is False
-            else ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-        )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return dataset.pixel_array
-        except PYDICOM_ERRORS as error:
-            raise _damaged(slice_, "the pixels are absent, truncated or damaged") from error
 
 
 def _padding(dataset: pydicom.Dataset, pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
@@ -130,30 +108,34 @@ def _stored_bits(dataset: pydicom.Dataset, pixels: NDArray[Any]) -> NDArray[Any]
     return (pixels << up) >> (allocated - bits)  # signed dtypes keep their sign
 
 
-def _inverted(dataset: pydicom.Dataset, pixels: NDArray[Any], slice_: Slice) -> NDArray[Any]:
+def _inverted(file: PixelFile, pixels: NDArray[Any]) -> NDArray[Any]:
     """MONOCHROME1 as MONOCHROME2: the range of stored values turned over, as ITK does."""
-    stored = numbers_of(dataset, "BitsStored", 1)
+    stored = numbers_of(file.header, "BitsStored", 1)
     if pixels.dtype.kind == "i":
         return ~pixels
     if pixels.dtype.kind != "u" or stored is None:
-        raise _damaged(slice_, "MONOCHROME1 needs integer pixels and BitsStored")
+        raise file.damaged("MONOCHROME1 needs integer pixels and BitsStored")
     return pixels.dtype.type((1 << int(stored[0])) - 1) - pixels
 
 
-def _rescale(dataset: pydicom.Dataset, slice_: Slice) -> tuple[float, float]:
-    if "ModalityLUTSequence" in dataset:
+def _rescale(file: PixelFile, slice_: Slice) -> tuple[float, float]:
+    """Slope and intercept of a slice; an enhanced file may have others for each frame."""
+    header = file.header
+    if slice_.is_enhanced:
+        try:
+            values = group_of(header, slice_.frame, "PixelValueTransformationSequence")
+        except PYDICOM_ERRORS as error:
+            raise file.damaged("the functional groups of its frames are damaged") from error
+        header = values or header
+    if "ModalityLUTSequence" in header:
         raise UnreadableInput(
             "pixel values go through a lookup table (Modality LUT), which is not read",
             cure="Export the series with a rescale slope and intercept.", path=slice_.path,
         )  # fmt: skip
     found = [
-        numbers_of(dataset, name, 1) if text_of(dataset, name) else np.array([default])
+        numbers_of(header, name, 1) if text_of(header, name) else np.array([default])
         for name, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
     ]
     if found[0] is None or found[1] is None or found[0][0] == 0:
-        raise _damaged(slice_, "RescaleSlope or RescaleIntercept is 0 or not a number")
+        raise file.damaged("RescaleSlope or RescaleIntercept is 0 or not a number")
     return float(found[0][0]), float(found[1][0])
-
-
-def _damaged(slice_: Slice, what: str) -> UnreadableInput:
-    return UnreadableInput(what, cure="Copy or export the file again.", path=slice_.path)

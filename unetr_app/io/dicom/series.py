@@ -1,4 +1,4 @@
-"""Series: the voxels of one volume that DICOM files hold, one file a slice."""
+"""Series: the voxels of one volume that DICOM files hold, slice by slice."""
 
 from __future__ import annotations
 
@@ -9,66 +9,116 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr_app.errors import InvalidRequest, UnreadableInput
+from unetr_app.errors import InvalidRequest, UnevenSlices, UnreadableInput
 from unetr_app.geometry import Geometry
 from unetr_app.io.atomic import PathLike
 from unetr_app.io.dicom.index import SeriesVolume, index_slices
-from unetr_app.io.dicom.pixels import read_plane
+from unetr_app.io.dicom.pixel_file import is_packed
+from unetr_app.io.dicom.pixels import read_planes
+from unetr_app.io.dicom.regularise import RegularGrid, regular_grid
 from unetr_app.io.dicom.slice import Slice, read_slice
 from unetr_app.io.dicom.stack import Stack
-from unetr_app.io.limits import check_voxels
+from unetr_app.io.dicom.suv import Tracer, to_suv, tracer_of
+from unetr_app.io.limits import BOMB_BYTES, check_ratio, check_voxels
 from unetr_app.io.raster import Raster
+
+Frames = Sequence[tuple[str, int]]
 
 _AIR_HU = -1000.0
 _LOWEST_HU = -2048.0  # scanners clip at -1024 or here
 
 
-def read_geometry(paths: Iterable[PathLike]) -> Geometry:
+def read_geometry(
+    paths: Iterable[PathLike], *, frames: Frames = (), regularise: bool = False
+) -> Geometry:
     """The grid of the one volume that the files hold; pixels are not read.
+
+    Args:
+        paths: As for `read`.
+        frames: As for `read`.
+        regularise: As for `read`.
 
     Raises:
         UnreadableInput: If a file is damaged, or there is no volume.
         UnsafeGeometry: If the slices make no grid.
         InvalidRequest: If there are several volumes.
     """
-    return _grid(_only_volume([read_slice(path) for path in paths]).stack)
+    return _grid(_only_volume(paths, frames).stack, regularise=regularise)[0]
 
 
-def read(paths: Iterable[PathLike]) -> Raster:
+def source_slices(paths: Iterable[PathLike], *, frames: Frames = ()) -> tuple[Slice, ...]:
+    """The slices of the one volume that the files hold, in order along their normal.
+
+    Args:
+        paths: As for `read`.
+        frames: As for `read`.
+
+    Returns:
+        One for each slice that there is, regularised or not; each with its file, frame and place.
+
+    Raises:
+        UnreadableInput: If a file is damaged, or there is no volume.
+        InvalidRequest: If there are several volumes.
+    """
+    return _only_volume(paths, frames).stack.slices
+
+
+def read(paths: Iterable[PathLike], *, frames: Frames = (), regularise: bool = False) -> Raster:
     """Read the one volume that the files hold.
 
-    Values are rescaled slice by slice (HU for CT), MONOCHROME1 is inverted. Padding becomes air
-    (-1000 HU) in CT and background elsewhere.
+    Values are rescaled slice by slice (HU for CT, SUV for PET where its tags allow), MONOCHROME1
+    is inverted. Padding becomes air (-1000 HU) in CT and background elsewhere.
 
     Args:
         paths: Files of one series, in any order.
+        frames: Path and frame number (from 0) of each slice wanted, where the files hold several
+            volumes; empty where they hold one.
+        regularise: Resample slices at uneven distances at even ones rather than refuse them.
 
     Raises:
         UnreadableInput: If a file is damaged, or there is no volume.
         UnsafeGeometry: If the slices make no grid.
         InvalidRequest: If there are several volumes.
     """
-    volume = _only_volume([read_slice(path) for path in paths])
+    volume = _only_volume(paths, frames)
     slices = volume.stack.slices
-    geometry = _grid(volume.stack)
-    data = np.empty(geometry.shape, np.float32)
+    geometry, grid = _grid(volume.stack, regularise=regularise)
+    folder = _common_folder(slices)
+    modality = slices[0].modality
+    _check_packing(slices, folder)
+    data = np.empty((*geometry.shape[:2], len(slices)), np.float32)
     padding: dict[int, NDArray[np.bool_]] = {}
-    for k, slice_ in enumerate(slices):
-        plane = read_plane(slice_)
+    tracers: list[Tracer] = []
+    for k, (plane, header) in enumerate(read_planes(slices)):
         data[..., k] = plane.values
         if plane.padding is not None:
             padding[k] = plane.padding
-    folder = _common_folder(slices)
-    modality = slices[0].modality
+        if modality == "PT":
+            tracers.append(tracer_of(header))
     _fill_padding(data, padding, folder, air=_AIR_HU if modality == "CT" else None)
-    warnings = (*volume.warnings, *(_implausible(data) if modality == "CT" else ()))
+    warnings = volume.warnings
+    if modality == "CT":
+        warnings += _implausible(data)
+    if modality == "PT":
+        warnings += (to_suv(data, tracers),)
+    if grid is not None:
+        data, warnings = grid.resample(data), (*warnings, grid.note)
     return Raster(data, geometry, folder, modality, warnings)
 
 
-def _only_volume(slices: Sequence[Slice]) -> SeriesVolume:
+def _only_volume(paths: Iterable[PathLike], frames: Frames) -> SeriesVolume:
+    slices = [read_slice(path) for path in paths]
     volumes = index_slices(slices).volumes
+    if frames:
+        wanted = set(frames)
+        volumes = tuple(v for v in volumes if {(s.path, s.frame) for s in v.stack.slices} == wanted)
     if len(volumes) == 1:
         return volumes[0]
+    if frames:
+        raise UnreadableInput(
+            "the files have changed: the frames that made a volume make none now",
+            cure="Search the folder again.", path=slices[0].path if slices else None,
+        )  # fmt: skip
     if volumes:
         raise InvalidRequest(
             f"there are {len(volumes)} volumes where one is needed",
@@ -82,12 +132,25 @@ def _only_volume(slices: Sequence[Slice]) -> SeriesVolume:
     )
 
 
-def _grid(stack: Stack) -> Geometry:
+def _grid(stack: Stack, *, regularise: bool) -> tuple[Geometry, RegularGrid | None]:
+    """Where the slices lie, and how they come there if they must be resampled."""
+    if regularise and isinstance(stack.problem, UnevenSlices):
+        grid = regular_grid(stack)
+        check_voxels(grid.geometry.shape, _common_folder(stack.slices))
+        return grid.geometry, grid
     if stack.problem is not None:
         raise stack.problem
     assert stack.geometry is not None
     check_voxels(stack.geometry.shape, _common_folder(stack.slices))
-    return stack.geometry
+    return stack.geometry, None
+
+
+def _check_packing(slices: Sequence[Slice], folder: Path) -> None:
+    """Refuse compressed files that promise many times as many pixels as any scan packs so small."""
+    packed = {s.path for s in slices if is_packed(s.syntax)}
+    promised = sum(2 * s.rows * s.columns for s in slices if s.path in packed)
+    if promised > BOMB_BYTES:
+        check_ratio(promised, sum(map(os.path.getsize, packed)), folder)
 
 
 def _common_folder(slices: Sequence[Slice]) -> Path:

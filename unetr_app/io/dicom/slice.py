@@ -1,4 +1,4 @@
-"""Slice: the headers of one DICOM file that decide which volume it belongs to, and where."""
+"""Slice: the headers of one DICOM slice that decide which volume it belongs to, and where."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
@@ -20,16 +20,16 @@ from pydicom.tag import Tag
 
 from unetr_app.errors import UnreadableInput
 from unetr_app.io.atomic import PathLike
+from unetr_app.io.dicom.deflated import open_dicom
 from unetr_app.io.dicom.header import PYDICOM_ERRORS, Header
 from unetr_app.io.dicom.moment import MOMENT_NUMBERS, MOMENT_TAGS, NO_MOMENT, Moment, moment_of
-from unetr_app.io.integrity import open_input, unreadable
+from unetr_app.io.integrity import unreadable
 from unetr_app.io.limits import MAX_SLICE_PIXELS
 
 # What a value may be is judged here. pydicom's own warnings would repeat it, and it may be a name;
 # filters for warnings would not do, because threads share them.
 config.settings.reading_validation_mode = config.IGNORE
 
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 _ENHANCED = {
     "1.2.840.10008.5.1.4.1.1.2.1",  # CT
@@ -62,12 +62,11 @@ _NUMERIC = {
     **dict.fromkeys(("Rows", "Columns", "SamplesPerPixel", "BitsAllocated"), "US"),
     **MOMENT_NUMBERS,
 }
-_HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Slice:
-    """The headers of one file; what is absent or not understood is None or empty.
+    """The headers of one file, or of one frame; what is absent or not understood is None or empty.
 
     Args:
         path: The file.
@@ -85,7 +84,9 @@ class Slice:
         image_type: Values of Image Type.
         rows: Pixels along the second array axis.
         columns: Pixels along the first array axis.
-        frames: Number of frames; 1 for an ordinary slice.
+        frames: Number of frames in the file; 1 for an ordinary slice.
+        frame: Which of them this is, from 0.
+        dimensions: What may tell frames at one place apart: names and values, in order of weight.
         samples: Values a pixel.
         is_truncated: Whether the file is smaller than the unpacked pixels that it promises.
         position: (3,) LPS+ mm of the first pixel's centre.
@@ -114,6 +115,8 @@ class Slice:
     rows: int = 0
     columns: int = 0
     frames: int = 1
+    frame: int = 0
+    dimensions: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     samples: int = 1
     is_truncated: bool = False
     position: NDArray[np.float64] | None = None
@@ -132,8 +135,9 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
-        return os.path.basename(self.path)
+        """Its name in a message: the file, and the frame (from 1) where there are several."""
+        name = os.path.basename(self.path)
+        return f"{name} frame {self.frame + 1}" if self.frames > 1 else name
 
     @property
     def is_directory(self) -> bool:
@@ -161,7 +165,12 @@ class Slice:
             return ""
         placed = self.position is not None and self.orientation is not None
         pictured = self.samples == 1 and self.frames == 1 and self.rows and self.columns
-        return "" if pictured and (placed or not self.sop_class) else "not an image of slices"
+        if pictured and (placed or not self.sop_class):
+            return ""
+        if self.frames > 1:
+            return (f"{self.frames} frames of a kind that is no stack of slices, such as "
+                    "angiography, ultrasound or a screen capture")  # fmt: skip
+        return "not an image of slices"
 
     @property
     def missing(self) -> str:
@@ -197,17 +206,11 @@ def read_slice(path: PathLike, *, member: str = "") -> Slice:
     Raises:
         UnreadableInput: If the file is empty, damaged or no DICOM.
     """
-    with open_input(path) as file:
-        head = file.read(_HEAD_BYTES)
-        if not head:
-            raise UnreadableInput("the file is empty", cure="Copy or export it again.", path=path)
-        if _DEFLATED in head:
-            raise UnreadableInput(
-                "the whole DICOM file is deflated (transfer syntax 1.2.840.10008.1.2.1.99)",
-                cure="Unpack it, for example with dcmtk's dcmconv +te.", path=path,
-            )  # fmt: skip
+    with open_dicom(path) as file:
         file_bytes = file.seek(0, os.SEEK_END)
         file.seek(0)
+        if not file_bytes:
+            raise UnreadableInput("the file is empty", cure="Copy or export it again.", path=path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = _parsed(file, path, pixels=False)
@@ -231,7 +234,7 @@ def read_dataset(path: PathLike, *, pixels: bool) -> pydicom.Dataset:
     Raises:
         UnreadableInput: If pydicom cannot read it.
     """
-    with open_input(path) as file, warnings.catch_warnings():
+    with open_dicom(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _parsed(file, path, pixels=pixels)
 

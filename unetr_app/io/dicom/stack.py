@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr_app.errors import UnetrError, UnsafeGeometry
+from unetr_app.errors import UnetrError, UnevenSlices, UnsafeGeometry
 from unetr_app.geometry import Geometry
 from unetr_app.io.dicom.slice import Slice
 
 SAME_PLACE_MM = 1e-3
+STEEPEST = 1.0
+"""Sideways part of a step over its forward part; beyond 45 degrees it is no gantry tilt."""
+
 _TILT = 1e-3  # sideways part of a step, as a share of it, from which a stack counts as tilted
-_STEEPEST = 1.0  # sideways part over forward part; beyond 45 degrees it is no gantry tilt
 _NEVER_GUESSED = "Positions are never guessed; look for the missing files or export again."
 
 
@@ -68,9 +69,9 @@ def arrange(slices: Sequence[Slice]) -> Stack:
         slices: At least one; none may lack position, orientation or spacing.
     """
     normal = normal_of(slices[0])
-    ordered = tuple(sorted(slices, key=lambda s: (_position(s) @ normal, s.path)))
+    ordered = tuple(sorted(slices, key=lambda s: (_position(s) @ normal, s.path, s.frame)))
     if len(ordered) < 2:
-        return _bad(Kind.SINGLE, ordered, f"{_name(slices[0])}: a single slice is no volume",
+        return _bad(Kind.SINGLE, ordered, f"{slices[0].name}: a single slice is no volume",
                     "Give the whole series; all its files together.")  # fmt: skip
     steps = np.diff(np.stack([_position(s) for s in ordered]), axis=0)  # (n - 1, 3)
     forward = steps @ normal
@@ -81,16 +82,16 @@ def arrange(slices: Sequence[Slice]) -> Stack:
     typical = float(np.sort(forward)[(len(forward) - 1) // 2])
     tolerance = tolerance_of(typical)
     if np.abs(forward - typical).max() > tolerance:
-        return _uneven(ordered, forward, typical, tolerance)
+        return _uneven(ordered, forward, typical)
     step = steps.mean(axis=0)
     places = _position(ordered[0]) + np.arange(len(ordered))[:, None] * step
     off = np.linalg.norm(np.stack([_position(s) for s in ordered]) - places, axis=1)
     if off.max() > tolerance:
         worst = int(off.argmax())
-        return _bad(
+        return _irregular(
             Kind.VARIABLE, ordered,
-            f"the slices do not lie on one grid: {_name(ordered[worst])} is {off[worst]:.3g} mm "
-            "off its place", _NEVER_GUESSED,
+            f"the slices do not lie on one grid: {ordered[worst].name} is {off[worst]:.3g} mm "
+            "off its place",
         )  # fmt: skip
     return _grid(ordered, step, normal)
 
@@ -116,28 +117,42 @@ def _grid(
     ordered: tuple[Slice, ...], step: NDArray[np.float64], normal: NDArray[np.float64]
 ) -> Stack:
     first = ordered[0]
-    assert first.orientation is not None
-    assert first.spacing is not None
     forward = float(step @ normal)
     sideways = float(np.linalg.norm(step - forward * normal))
-    if sideways > _STEEPEST * forward:
+    if sideways > STEEPEST * forward:
         return _bad(
             Kind.NOT_A_VOLUME, ordered,
             f"each slice lies {sideways:.3g} mm sideways of the one before and only "
             f"{forward:.3g} mm further", _NEVER_GUESSED,
         )  # fmt: skip
-    affine = np.eye(4)
-    affine[:3, 0] = first.orientation[:3] * first.spacing[1]  # along a row: column index grows
-    affine[:3, 1] = first.orientation[3:] * first.spacing[0]
-    affine[:3, 2] = step
-    affine[:3, 3] = _position(first)
-    geometry = Geometry.from_lps((first.columns, first.rows, len(ordered)), affine)
+    geometry = grid_of(first, len(ordered), step, _position(first))
     kind = Kind.TILT if sideways > _TILT * forward else Kind.REGULAR
     return Stack(kind, ordered, geometry)
 
 
+def grid_of(
+    slice_: Slice, count: int, step: NDArray[np.float64], origin: NDArray[np.float64]
+) -> Geometry:
+    """The grid of slices at even distances (DICOM PS3.3 C.7.6.2.1.1).
+
+    Args:
+        slice_: Any of them.
+        count: How many there are.
+        step: (3,) LPS+ mm from each to the next.
+        origin: (3,) LPS+ mm of the first one's first pixel.
+    """
+    assert slice_.orientation is not None
+    assert slice_.spacing is not None
+    affine = np.eye(4)
+    affine[:3, 0] = slice_.orientation[:3] * slice_.spacing[1]  # along a row: column index grows
+    affine[:3, 1] = slice_.orientation[3:] * slice_.spacing[0]
+    affine[:3, 2] = step
+    affine[:3, 3] = origin
+    return Geometry.from_lps((slice_.columns, slice_.rows, count), affine)
+
+
 def _same_place(ordered: tuple[Slice, ...], n: int, sideways: NDArray[np.float64]) -> Stack:
-    pair = f"{_name(ordered[n])} and {_name(ordered[n + 1])}"
+    pair = f"{ordered[n].name} and {ordered[n + 1].name}"
     if np.linalg.norm(sideways[n]) > SAME_PLACE_MM:
         return _bad(Kind.NOT_A_VOLUME, ordered,
                     f"{pair} lie beside each other in one plane", _NEVER_GUESSED)  # fmt: skip
@@ -148,32 +163,78 @@ def _same_place(ordered: tuple[Slice, ...], n: int, sideways: NDArray[np.float64
     )  # fmt: skip
 
 
-def _uneven(
-    ordered: tuple[Slice, ...], forward: NDArray[np.float64], typical: float, tolerance: float
-) -> Stack:
+def usual_distance(forward: NDArray[np.float64]) -> tuple[float, int]:
+    """The distance between neighbours that is right, and how many slices are missing by it.
+
+    Where all distances are whole multiples of the median, or else of the smallest, that one and
+    what is missing between; elsewhere the lower median, and 0.
+
+    Args:
+        forward: (n - 1,) mm along the normal from each slice to the next.
+    """
+    typical = float(np.sort(forward)[(len(forward) - 1) // 2])
+    tolerance = max(0.01, 0.01 * typical)
     for unit in (typical, float(forward.min())):
         times = np.rint(forward / unit)
         if times.min() >= 1 and (np.abs(forward - times * unit) <= tolerance * times).all():
-            n = int(times.argmax())
-            missing = int(times.sum()) - len(times)
-            return _bad(
-                Kind.GAPS, ordered,
-                f"{missing} {'slice is' if missing == 1 else 'slices are'} missing: the gap from "
-                f"{_name(ordered[n])} to {_name(ordered[n + 1])} is {forward[n]:.4g} mm where "
-                f"{unit:.4g} mm is usual", _NEVER_GUESSED,
-            )  # fmt: skip
+            return unit, int(times.sum()) - len(times)
+    return typical, 0
+
+
+def off_the_line(slices: Sequence[Slice]) -> float:
+    """How far from the straight line through all first pixels the worst lies, mm sideways.
+
+    Args:
+        slices: In order; a tilted gantry's lie on a line too.
+    """
+    places = np.stack([_position(s) for s in slices])
+    direction, start = line_through(slices)
+    along = (places - start) @ normal_of(slices[0])
+    return float(np.linalg.norm(places - start - along[:, None] * direction, axis=1).max())
+
+
+def line_through(slices: Sequence[Slice]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Step along the line of first pixels for each mm along the normal, and its start; LPS+ mm.
+
+    Args:
+        slices: In order, at places that differ.
+    """
+    places = np.stack([_position(s) for s in slices])
+    normal = normal_of(slices[0])
+    along = (places - places[0]) @ normal
+    sideways = places - places[0] - along[:, None] * normal
+    away = along - along.mean()
+    slope = away @ sideways / (away @ away)  # least squares
+    return normal + slope, places[0] + sideways.mean(axis=0) - along.mean() * slope
+
+
+def _uneven(ordered: tuple[Slice, ...], forward: NDArray[np.float64], typical: float) -> Stack:
+    unit, missing = usual_distance(forward)
+    if missing:
+        n = int(forward.argmax())
+        return _irregular(
+            Kind.GAPS, ordered,
+            f"{missing} {'slice is' if missing == 1 else 'slices are'} missing: the gap from "
+            f"{ordered[n].name} to {ordered[n + 1].name} is {forward[n]:.4g} mm where "
+            f"{unit:.4g} mm is usual",
+        )  # fmt: skip
     n = int(np.abs(forward - typical).argmax())
-    return _bad(
+    return _irregular(
         Kind.VARIABLE, ordered,
         f"the distance between slices varies from {forward.min():.4g} to {forward.max():.4g} mm; "
-        f"from {_name(ordered[n])} to {_name(ordered[n + 1])} it is {forward[n]:.4g} mm",
-        _NEVER_GUESSED,
+        f"from {ordered[n].name} to {ordered[n + 1].name} it is {forward[n]:.4g} mm",
     )  # fmt: skip
+
+
+def _irregular(kind: Kind, ordered: tuple[Slice, ...], what: str) -> Stack:
+    """Distances that differ; they can be made even if the slices lie in line."""
+    first = ordered[0]
+    assert first.spacing is not None
+    if off_the_line(ordered) > 0.5 * first.spacing.min():
+        return _bad(kind, ordered, what, _NEVER_GUESSED)
+    cure = f"{_NEVER_GUESSED} Or have the slices resampled at even distances: --regularise."
+    return Stack(kind, ordered, problem=UnevenSlices(what, cure=cure))
 
 
 def _bad(kind: Kind, ordered: tuple[Slice, ...], what: str, cure: str) -> Stack:
     return Stack(kind, ordered, problem=UnsafeGeometry(what, cure=cure))
-
-
-def _name(slice_: Slice) -> str:
-    return Path(slice_.path).name
