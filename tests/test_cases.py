@@ -324,7 +324,8 @@ def test_localizers_are_set_aside_unless_named(tmp_path: Path) -> None:
     found = survey(tmp_path)
     assert (len(found.cases), found.set_aside) == (1, 1)
     (named,) = find_cases(scout)
-    assert "no image of slices" in str(named.problem)
+    assert str(named.problem).startswith("scout: a localizer is no slice of a volume")
+    assert named.form == "localizer"
 
 
 def test_a_damaged_file_beside_a_series_is_said(tmp_path: Path) -> None:

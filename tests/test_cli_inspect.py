@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tests.io_files import OBLIQUE, integers, save_itk, save_nifti, save_series
+from tests.io_files import OBLIQUE, edit_dicom, integers, save_itk, save_nifti, save_series
 from unetr_app.cli.inspect import command
 
 
@@ -128,3 +129,77 @@ def test_a_bundles_channels_make_cases(tmp_path: Path) -> None:
     missing = run(tmp_path / "in", "--bundle", tmp_path / "none")
     assert missing.exit_code == 2
     assert "Traceback" not in missing.output
+
+
+# --- series ----------------------------------------------------------------------------------
+
+CANARY = "CANARY7"
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Path:
+    """A CT series, its localizer and a report; a canary in every text that has room for it."""
+    root = tmp_path / "in"
+    paths = save_series(root / "ct")
+    scout = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "SeriesInstanceUID": "1.2.3"}
+    paths.append(edit_dicom(paths[0], root / "scout", SOPInstanceUID="1.2.3.4", **scout))
+    words = ("PatientName", "PatientID", "PatientAddress", "SeriesDescription",
+             "StudyDescription", "ProtocolName", "AccessionNumber", "InstitutionName",
+             "ReferringPhysicianName", "OperatorsName", "StationName", "StudyID",
+             "ImageComments", "PatientComments", "BodyPartExamined")  # fmt: skip
+    for path in paths:
+        edit_dicom(path, PatientBirthDate="19010203", **dict.fromkeys(words, CANARY))
+    return root
+
+
+def test_what_is_set_aside_is_in_json_and_on_request_in_the_table(hospital: Path) -> None:
+    done = run(hospital, "--json")
+    assert done.exit_code == 0
+    regular, scout = json.loads(done.stdout)
+    assert regular["kind"] == "regular"
+    assert regular["set_aside"] is False
+    assert regular["geometry_report"]["median_gap_mm"] == pytest.approx(2.9, abs=1e-3)
+    assert scout["kind"] == "localizer"
+    assert scout["set_aside"] is True
+    assert scout["shape"] is None
+    assert scout["files"] == [str(hospital / "scout")]
+    assert scout["problems"][0].startswith("scout: a localizer is no slice of a volume. ")
+    assert "localizer" not in run(hospital).stdout
+    assert "1 DICOM file set aside" in run(hospital).stdout
+    assert "localizer" in run(hospital, "--all").stdout
+    assert run(hospital / "scout").exit_code == 4
+
+
+def test_nothing_of_the_headers_text_is_shown(hospital: Path, tmp_path: Path) -> None:
+    edit_dicom(hospital / "ct" / "IM0003.dcm", PatientID="CANARY8")
+    (tmp_path / "rules.yaml").write_text("rules: [{description: canary}, {description: x}]")
+    for options in ((), ("--json",), ("--all",), ("--series-description", "CANARY"),
+                    ("--rules", tmp_path / "rules.yaml"), ("--modality", "PT")):  # fmt: skip
+        done = run(hospital, *options)
+        assert "CANARY" not in done.output
+        assert "1901" not in done.output
+        assert "Traceback" not in done.output
+
+
+def test_options_choose_series_and_say_what_there_was(hospital: Path) -> None:
+    save_nifti(hospital / "a.nii")
+    done = run(hospital, "--modality", "CT", "--min-slices", "7")
+    assert done.exit_code == 0
+    assert "1 case;" in done.stdout
+    assert "1 image left out by the rules" in done.stdout
+    none = run(hospital, "--modality", "MR")
+    assert none.exit_code == 4
+    assert "no series fits the options; there are 1 series of CT, 1 other image" in none.stderr
+    assert run(hospital, "--series-description", "(").exit_code == 2
+    assert run(hospital, "--rules", hospital / "none.yaml").exit_code == 2
+
+
+def test_an_archive_is_shown_with_its_members(scans: Path) -> None:
+    with zipfile.ZipFile(scans / "all.zip", "w") as out:
+        for path in (scans / "ct").iterdir():
+            out.write(path, f"in/{path.name}")
+            path.unlink()
+    done = run(scans, "--json")
+    (series,) = (row for row in json.loads(done.stdout) if row["kind"] == "regular")
+    assert series["files"][0].startswith(str(scans / "all.zip" / "in"))
+    assert series["shape"] == [5, 6, 7]

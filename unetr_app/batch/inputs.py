@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from unetr_app.batch.fingerprint import content_hash
 from unetr_app.batch.folder import OutputFolder
-from unetr_app.cases import Case, Found, survey
+from unetr_app.cases import Case, Found, Rules, survey
 
 
 def find_inputs(
@@ -18,6 +18,8 @@ def find_inputs(
     *,
     out: str | os.PathLike[str],
     channels: tuple[str, ...] = (),
+    rules: Rules | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Found:
     """Find the cases in files and folders; results in ``out`` are never among them.
 
@@ -28,11 +30,13 @@ def find_inputs(
         paths: Files, folders and lists; ``out`` may lie in one of them, or be one.
         out: The output folder, which need not exist.
         channels: Names of the bundle's input channels, in its order.
+        rules: Which DICOM series to take, and which series is which channel; all where None.
+        on_progress: Told how many files were looked at, and how many there are.
 
     Raises:
         InvalidRequest: If a path does not exist.
     """
-    found = survey(paths, channels=channels)
+    found = survey(paths, channels=channels, rules=rules, on_progress=on_progress)
     folder = OutputFolder(out)
     unfinished = [folder.root / case_id for case_id in folder.stale_claims()]
     if not unfinished:
@@ -57,4 +61,5 @@ def input_hash(case: Case) -> str:
     if len(set(case.parts)) < 2:
         return content_hash(case.paths)
     hashes = [content_hash(part) for part in case.parts]
-    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+    words = [*hashes, "resampled"] if case.resample else hashes
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from unetr_app.cases.facts import SeriesFacts
 from unetr_app.errors import UnetrError
 from unetr_app.geometry import Geometry
 
@@ -31,6 +32,12 @@ class Case:
         parts: The files of each channel, in the bundle's order; empty for a case of one image. A
             file that holds a volume for each channel stands once for each of them.
         channels: Names of the channels, one for each part.
+        resample: Whether channels on other grids are to be put onto the first one's.
+        names: What the files are called where they were found, if ``paths`` are copies of them
+            (members of archives); else empty.
+        slices: Of a DICOM series; frames of a file that holds many.
+        report: Where the slices of a DICOM series lie, see `unetr_app.io.dicom.geometry_report`.
+        facts: For rules, while cases are searched.
         frames: File and frame number (from 0) of each slice in order along their normal, where
             files hold several frames; empty where each file is one slice.
     """
@@ -48,6 +55,11 @@ class Case:
     warnings: tuple[str, ...] = ()
     parts: tuple[tuple[str, ...], ...] = ()
     channels: tuple[str, ...] = ()
+    resample: bool = False
+    names: tuple[str, ...] = ()
+    slices: int = 0
+    report: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    facts: SeriesFacts | None = field(default=None, repr=False, compare=False)
     frames: tuple[tuple[str, int], ...] = ()
 
 
@@ -58,9 +70,19 @@ class Found:
     Args:
         cases: In the order of their ids, numbers in them counted as numbers.
         passed_over: Files that are no image.
-        set_aside: DICOM files that are no part of a volume: localizers, reports, segmentations.
+        aside: DICOM files that are no part of a volume, series by series: localizers, reports,
+            segmentations. Each has a problem that says what it is.
+        left_out: Images that rules did not admit.
+        notes: What else the user should know of the search.
     """
 
     cases: tuple[Case, ...]
     passed_over: int = 0
-    set_aside: int = 0
+    aside: tuple[Case, ...] = ()
+    left_out: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def set_aside(self) -> int:
+        """How many DICOM files are no part of a volume."""
+        return sum(len(case.paths) for case in self.aside)

@@ -72,6 +72,9 @@ def join_channels(drafts: Sequence[Draft], channels: tuple[str, ...]) -> list[Dr
     whole: list[Draft] = []
     groups: defaultdict[tuple[str, str], list[_Member]] = defaultdict(list)
     for case, text in drafts:
+        if case.parts or case.form == "channels":  # put together by rules
+            whole.append((case, text))
+            continue
         tried = with_volumes(case, channels)
         told = channel_of(case.input) if case.kind == "file" else None
         if tried.parts or told is None or case.form == Format.DICOM:

@@ -12,8 +12,15 @@ import typer
 
 from unetr_app.cli import pacs
 from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED, USAGE
-from unetr_app.cli.progress import progress_view, result_words
+from unetr_app.cli.progress import count_bar, progress_view, result_words
 from unetr_app.cli.screen import counted, note, say, show_table
+from unetr_app.cli.series_rules import (
+    DescriptionOption,
+    ModalityOption,
+    RulesOption,
+    SlicesOption,
+    chosen_rules,
+)
 from unetr_app.cli.stopping import StopRequest
 from unetr_app.cli.trusting import TrustOption
 from unetr_app.cli.version import VersionOption
@@ -26,7 +33,7 @@ if TYPE_CHECKING:
     from unetr_app.batch.outcome import BatchResult, Outcome
     from unetr_app.batch.segmenting import OnDemand, SegmentsVolumes
     from unetr_app.bundle import BundleCard
-    from unetr_app.cases import Found
+    from unetr_app.cases import Found, Rules
 
 _MOST_ROWS = 24  # longer lists of cases are left to summary.csv
 _MOST_LABELS = 4  # more columns do not fit a screen
@@ -37,6 +44,7 @@ EXAMPLES = """Examples:
   unetr segment dicom/ -o results -b my_bundle/ --format nifti,dicom-seg,dicom-sr
   unetr segment scans/ -o results -b my_bundle/ --dry-run
   unetr segment dicomweb://pacs.example.org/dicom-web --study UID -o results -b my_bundle/
+  unetr segment pacs/ -o results -b my_bundle/ --modality CT --min-slices 40 --dry-run
 
 Exit codes: 0 all done, 2 usage (nothing was begun), 3 some cases failed,
 4 none done, 130 and 143 stopped by a signal.
@@ -48,7 +56,7 @@ def command(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM; lists (.csv, .json); or "
+            help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM; archives (.zip); lists; or "
             "a PACS: dicomweb://HOST[:PORT]/PATH.",
         ),
     ],
@@ -148,6 +156,10 @@ def command(
             "--localise", help="Look roughly first, and finely only where something was found."
         ),
     ] = False,
+    modality: ModalityOption = "",
+    description: DescriptionOption = "",
+    min_slices: SlicesOption = 0,
+    rules: RulesOption = "",
     skip: Annotated[
         bool,
         typer.Option("--skip/--no-skip", help="Compute windows of one constant value once only."),
@@ -194,6 +206,7 @@ def command(
     from unetr_app.inference.options import InferenceOptions, parse_axes, parse_bytes
 
     _check(out, device)
+    chosen = chosen_rules(modality, description, min_slices, rules)
     card = _card(bundle)
     wanted: tuple[int | str, ...] = tuple(labels.strip(", ").split(",")) if labels else ()
     if card.labels_are_certain or "" in wanted:
@@ -233,7 +246,7 @@ def command(
             with stop.at_once():
                 raise typer.Exit(remote.show())
         with pacs.local_input(inputs, remote, at_once=stop.at_once, quiet=quiet) as local:
-            found = _find(local, out, card.channels, stop=stop, quiet=quiet)
+            found = _find(local, out, card.channels, rules=chosen, stop=stop, quiet=quiet)
             if dry_run:
                 with stop.at_once():
                     raise typer.Exit(_show_plan(found, card, out, options))
@@ -269,17 +282,22 @@ def _card(bundle: str) -> BundleCard:
 
 
 def _find(
-    inputs: Sequence[str], out: str, channels: tuple[str, ...], *, stop: StopRequest, quiet: bool
-) -> Found:
+    inputs: Sequence[str], out: str, channels: tuple[str, ...], *, rules: Rules | None,
+    stop: StopRequest, quiet: bool,
+) -> Found:  # fmt: skip
     from unetr_app.batch.inputs import find_inputs
 
-    with stop.at_once():
-        found = find_inputs(inputs, out=out, channels=channels)
+    with stop.at_once(), count_bar("looking at files", quiet=quiet) as bar:
+        found = find_inputs(inputs, out=out, channels=channels, rules=rules, on_progress=bar)
     if found.passed_over and not quiet:
         note(f"{counted(found.passed_over, 'file')} passed over: no images")
     if found.set_aside and not quiet:
         note(f"{counted(found.set_aside, 'DICOM file')} set aside: no part of a volume")
-    if not found.cases:
+    if found.left_out and not quiet:
+        note(f"{counted(found.left_out, 'image')} left out: no rule admits them")
+    for said in found.notes:
+        note(f"unetr segment: {said}")
+    if not found.cases and not found.notes:
         note("unetr segment: no images were found. See which files are images: unetr inspect.")
     return found
 

@@ -71,6 +71,11 @@ class Readable(Protocol):
         """Names of the channels, one for each part."""
         ...
 
+    @property
+    def resample(self) -> bool:
+        """Whether channels on other grids are put onto the first one's."""
+        ...
+
 
 def read_volume(
     path: PathLike | Readable, *, channel: int | None = None, regularise: bool = False
@@ -110,7 +115,10 @@ def read_volume(
     from unetr_app.io.channels import read_channels
 
     _files_of(path, regularise=regularise)
-    return read_channels(path.parts, path.channels, path.input, only=channel, regularise=regularise)
+    return read_channels(
+        path.parts, path.channels, path.input, only=channel, resample=path.resample,
+        regularise=regularise,
+    )  # fmt: skip
 
 
 def read_geometry(path: PathLike | Readable) -> Geometry:
@@ -128,7 +136,7 @@ def read_geometry(path: PathLike | Readable) -> Geometry:
         from unetr_app.io.channels import read_grid
 
         _files_of(path)
-        return read_grid(path.parts, path.channels)
+        return read_grid(path.parts, path.channels, resample=path.resample)
     from unetr_app.io.image import read_header
 
     return read_header(_files_of(path), frames=_frames_of(path))

@@ -53,7 +53,16 @@ def detect(path: PathLike) -> Format | None:
     Raises:
         UnreadableInput: If the file cannot be opened.
     """
-    head = opening(path)
+    return recognise(opening(path), path)
+
+
+def recognise(head: bytes, path: PathLike) -> Format | None:
+    """The format of a file that begins so; None where it is no image that we read.
+
+    Args:
+        head: Its first 4096 bytes.
+        path: Its name.
+    """
     if _is_nifti(unpacked_opening(head)):
         return Format.NIFTI
     if head.startswith(b"NRRD000"):

@@ -23,6 +23,12 @@ BOMB_BYTES = 2**28
 BOMB_RATIO = 200
 """Larger ones must not unpack to more than this many times their size: no scan packs so well."""
 
+MAX_ARCHIVE_MEMBERS = 100_000
+"""Most files of an archive."""
+
+MAX_ARCHIVE_BYTES = 2**35
+"""Most bytes that an archive may unpack to; 32 GiB."""
+
 
 def check_voxels(shape: Sequence[int], path: PathLike) -> int:
     """The number of voxels of a grid.

@@ -3,64 +3,69 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-
-import numpy as np
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
 
 from unetr_app.checksum import sha256_of
 from unetr_app.errors import UnetrError
 from unetr_app.io.dicom.slice import PYDICOM_ERRORS, Slice, read_dataset, text_of
-from unetr_app.io.dicom.stack import SAME_PLACE_MM, normal_of
 
 _MEANING = ("RescaleSlope", "RescaleIntercept", "BitsStored", "PixelRepresentation",
             "PhotometricInterpretation", "PixelPaddingValue")  # fmt: skip
+_LITTLE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")  # the same pixels, byte for byte
 
 
-def without_copies(part: Sequence[Slice]) -> tuple[list[Slice], int]:
-    """Slices with exact copies left out (same place, same pixels), and how many those were.
+def without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[tuple[Slice, Slice]]]:
+    """Slices with exact copies left out: same place, same acquisition, same pixels.
 
-    Pixels are read only of slices that share their place with another.
+    Pixels are read only of slices whose headers agree that they may be the same.
 
     Args:
-        part: Slices of one orientation; of two copies the one whose path comes first stays.
+        slices: Of any orientation; of two copies the one whose path comes first stays.
+
+    Returns:
+        The slices that stay, in order of their paths; the copies, each with its original.
     """
-    normal = normal_of(part[0])
-    along = {s.path: float(s.position @ normal) for s in part if s.position is not None}
+    alike: defaultdict[Hashable, list[Slice]] = defaultdict(list)
+    for slice_ in sorted(slices, key=lambda s: s.where):
+        alike[_likeness(slice_)].append(slice_)
     kept: list[Slice] = []
-    prints: dict[str, str] = {}
-    for slice_ in sorted(part, key=lambda s: (round(along[s.path], 3), s.path)):
-        here: list[Slice] = []
-        for earlier in reversed(kept):
-            if along[slice_.path] - along[earlier.path] > 2 * SAME_PLACE_MM:
-                break
-            if _together(earlier, slice_):
-                here.append(earlier)
-        for one in (*here, slice_) if here else ():
-            if one.path not in prints:
-                prints[one.path] = _fingerprint(one)
-        if not any(prints[one.path] == prints[slice_.path] for one in here):
-            kept.append(slice_)
-    return kept, len(part) - len(kept)
+    dropped: list[tuple[Slice, Slice]] = []
+    for group in alike.values():
+        first: dict[str, Slice] = {}
+        for slice_ in group:
+            print_ = _fingerprint(slice_) if len(group) > 1 else ""
+            original = first.setdefault(print_, slice_)
+            if original is slice_:
+                kept.append(slice_)
+            else:
+                dropped.append((slice_, original))
+    return sorted(kept, key=lambda s: s.where), dropped
 
 
-def without_copied_files(files: Sequence[Slice]) -> tuple[list[Slice], int]:
-    """Enhanced files with exact copies left out, and how many those were.
+def without_copied_files(files: Sequence[Slice]) -> tuple[list[Slice], list[tuple[Slice, Slice]]]:
+    """Enhanced files with exact copies left out, byte for byte.
 
     Args:
         files: Of one series, in order of path; of two copies the first stays.
+
+    Returns:
+        The files that stay; the copies, each with its original.
     """
     kept: list[Slice] = []
-    prints: set[str] = set()
-    uids = [file.sop_uid for file in files]
+    dropped: list[tuple[Slice, Slice]] = []
+    prints: dict[str, Slice] = {}
+    count = Counter(file.sop_uid for file in files)
     for file in files:
-        if not file.sop_uid or uids.count(file.sop_uid) == 1:
+        if not file.sop_uid or count[file.sop_uid] == 1:
             kept.append(file)
             continue
-        content = _content(file)
-        if content not in prints:
+        original = prints.setdefault(_content(file), file)
+        if original is file:
             kept.append(file)
-        prints.add(content)
-    return kept, len(files) - len(kept)
+        else:
+            dropped.append((file, original))
+    return kept, dropped
 
 
 def _content(file: Slice) -> str:
@@ -70,10 +75,12 @@ def _content(file: Slice) -> str:
         return file.path
 
 
-def _together(one: Slice, other: Slice) -> bool:
-    assert one.position is not None
-    assert other.position is not None
-    return bool(np.abs(one.position - other.position).max() < SAME_PLACE_MM)
+def _likeness(slice_: Slice) -> Hashable:
+    """What copies have in common, as their headers have it."""
+    if slice_.position is None or slice_.orientation is None:
+        return slice_.path
+    place = (*(slice_.position.round(3) + 0.0), *(slice_.orientation.round(3) + 0.0))
+    return (*place, slice_.rows, slice_.columns, slice_.acquisition, slice_.echo, slice_.moment)
 
 
 def _fingerprint(slice_: Slice) -> str:
@@ -85,5 +92,6 @@ def _fingerprint(slice_: Slice) -> str:
         return slice_.path
     if not isinstance(data, bytes):
         return slice_.path
-    words = [slice_.syntax, *(text_of(dataset, keyword) for keyword in _MEANING)]
+    syntax = "" if slice_.syntax in _LITTLE else slice_.syntax
+    words = [syntax, *(text_of(dataset, keyword) for keyword in _MEANING)]
     return hashlib.sha256("|".join(words).encode() + data).hexdigest()

@@ -8,34 +8,36 @@ part is a whole of its own: another orientation, or another value at exactly the
 from __future__ import annotations
 
 import itertools
+import os
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from unetr_app.errors import UnreadableInput, UnsafeGeometry
+from unetr_app.io.dicom.aside import Aside, aside_of, derived_beside, scout
 from unetr_app.io.dicom.copies import without_copied_files, without_copies
 from unetr_app.io.dicom.enhanced import Group, frames_of, tell_apart
+from unetr_app.io.dicom.folders import common_folder, folder_of, sets_of_folders
+from unetr_app.io.dicom.likeness import (
+    PARALLEL,
+    clusters,
+    cosine,
+    differences,
+    key_of,
+    same_places,
+)
+from unetr_app.io.dicom.phases import as_phase, phases_of
 from unetr_app.io.dicom.pixel_file import missing_decoder
 from unetr_app.io.dicom.slice import Slice
-from unetr_app.io.dicom.stack import SAME_PLACE_MM, Kind, Stack, arrange, normal_of
+from unetr_app.io.dicom.stack import Kind, Stack, arrange
 
-_PARALLEL = float(np.cos(np.deg2rad(1.0)))
 _ACROSS = float(np.cos(np.deg2rad(45.0)))
-_ORIENTATION_TOLERANCE = 1e-4
-_SPACING_TOLERANCE_MM = 1e-4
+_LEAST_ALONE = 3  # slices of a volume that only its geometry tells from others
 _SORT_CURE = "Export the series again, or sort the files so that one volume is in one folder."
-
-# What slices of one volume share exactly, in the words of a message.
-_SHARED: tuple[tuple[str, Callable[[Slice], object]], ...] = (
-    ("study", lambda s: s.study_uid),
-    ("frame of reference", lambda s: s.frame_uid),
-    ("matrix size", lambda s: (s.rows, s.columns)),
-    ("image type", lambda s: s.image_type),
-    ("echo or time point", lambda s: s.echo),
-)
+_UID = re.compile(r"\d+(\.\d+)+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +48,15 @@ class SeriesVolume:
         stack: The slices in order, their grid or their problem.
         key: Tells this volume from others of the same series; empty where there are none.
         warnings: What was left out, and what else the user should know.
+        copies: Names of files that were left out, each with that of the file it is a copy of.
+        told_by: What tells it from others of its series; empty where there are none.
     """
 
     stack: Stack
     key: str = ""
     warnings: tuple[str, ...] = ()
+    copies: tuple[tuple[str, str], ...] = ()
+    told_by: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,41 +69,60 @@ class Index:
     """
 
     volumes: tuple[SeriesVolume, ...]
-    aside: tuple[Slice, ...]
+    aside: tuple[Aside, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    volumes: list[SeriesVolume]
+    aside: list[Aside]
 
 
 def index_slices(slices: Iterable[Slice]) -> Index:
     """Find the volumes among slices of any number of patients, studies and series."""
-    series: dict[tuple[str, int, bool], list[Slice]] = defaultdict(list)
-    aside: list[Slice] = []
-    for slice_ in sorted(slices, key=lambda s: s.path):
-        if slice_.aside:
-            aside.append(slice_)
+    series: defaultdict[tuple[str, str, int, bool], list[Slice]] = defaultdict(list)
+    for slice_ in sorted(slices, key=lambda s: s.where):
         number = -1 if slice_.series_number is None else slice_.series_number
+        folder = "" if has_uid(slice_) else folder_of(slice_)
         several = slice_.is_enhanced and not slice_.aside
-        series[slice_.series_uid or _folder(slice_), number, several].append(slice_)
+        series[slice_.series_uid, folder, number, several].append(slice_)
     volumes: list[SeriesVolume] = []
-    for key in sorted(series):
-        kept = [s for s in series[key] if not s.aside]
-        if kept:
-            found, scouts = _volumes_of(kept)
-            aside += scouts
-            notes = _notes(series[key], kept, scouts)
-            volumes += [SeriesVolume(_checked(v.stack), v.key, v.warnings + notes) for v in found]
-    return Index(tuple(volumes), tuple(sorted(aside, key=lambda s: s.path)))
+    aside: list[Aside] = []
+    for _, members in sorted(series.items()):
+        found = _series(members)
+        volumes += found.volumes
+        aside += found.aside
+    return Index(tuple(volumes), tuple(sorted(aside, key=lambda a: a.slice.where)))
 
 
-def _notes(
-    series: Sequence[Slice], kept: Sequence[Slice], scouts: Sequence[Slice]
-) -> tuple[str, ...]:
+def has_uid(slice_: Slice) -> bool:
+    """Does the slice say which series it is of? Some anonymisers leave UIDs empty, or words."""
+    return _UID.fullmatch(slice_.series_uid) is not None
+
+
+def _series(members: list[Slice]) -> _Found:
+    aside = [found for found in map(aside_of, members) if found is not None]
+    left = {found.slice.path for found in aside}
+    kept = [s for s in members if s.path not in left]
+    if not kept:
+        return _Found([], aside)
+    found = _enhanced(kept) if kept[0].is_enhanced else _refused(kept) or _taken_apart(kept)
+    aside += found.aside
+    notes = _notes(len(aside), kept[0])
+    volumes = [
+        replace(v, stack=_checked(v.stack), warnings=v.warnings + notes) for v in found.volumes
+    ]
+    return _Found(volumes, aside)
+
+
+def _notes(apart: int, first: Slice) -> tuple[str, ...]:
     notes: list[str] = []
-    apart = len(series) - len(kept) + len(scouts)
     if apart:
         notes.append(
             f"{apart} {_files(apart)} of the series left out: no part of a volume "
             "(localizers and such)"
         )
-    if not kept[0].series_uid:
+    if not has_uid(first):
         notes.append("the series has no UID: its files were grouped by folder and geometry")
     return tuple(notes)
 
@@ -106,61 +131,121 @@ def _files(count: int) -> str:
     return "file" if count == 1 else "files"
 
 
-def _volumes_of(kept: list[Slice]) -> tuple[list[SeriesVolume], list[Slice]]:
-    """The volumes of one series, and the single slices across it that are left out."""
-    if kept[0].is_enhanced:
-        return _enhanced(kept), []
+def _refused(kept: list[Slice]) -> _Found | None:
     refusal = _mixed_patients(kept) or _other_form(kept) or _unplaced(kept)
-    if refusal is not None:
-        return [SeriesVolume(refusal)], []
-    parts = _clusters(kept)
+    return None if refusal is None else _Found([SeriesVolume(refusal)], [])
+
+
+def _taken_apart(kept: list[Slice]) -> _Found:
+    """The volumes of one series; folder by folder where folders contradict each other."""
+    slices, copies = without_copies(kept)
+    whole = _volumes_of(slices)
+    if any(v.stack.problem for v in whole.volumes):
+        sets = sets_of_folders(slices)
+        if len(sets) > 1:
+            whole = _by_folder(sets)
+    return _Found([_with_copies(volume, copies) for volume in whole.volumes], whole.aside)
+
+
+def _with_copies(volume: SeriesVolume, copies: Sequence[tuple[Slice, Slice]]) -> SeriesVolume:
+    """The volume, with the copies of its files recorded."""
+    paths = {s.path for s in volume.stack.slices}
+    names = tuple(sorted((one.name, kept.name) for one, kept in copies if kept.path in paths))
+    if not names:
+        return volume
+    note = f"{len(names)} {_files(len(names))} left out: exact copies of others"
+    return replace(volume, warnings=(note, *volume.warnings), copies=names)
+
+
+def _by_folder(sets: list[list[Slice]]) -> _Found:
+    found = _Found([], [])
+    top = common_folder([s for part in sets for s in part])
+    note = (f"one of {len(sets)} volumes in folders that share a series UID and contradict each "
+            "other: taken folder by folder")  # fmt: skip
+    for part in sets:
+        here = _volumes_of(part)
+        folder = os.path.relpath(folder_of(part[0]), top)
+        found.volumes.extend(
+            replace(v, key=f"folder {folder} {v.key}".rstrip(), warnings=(*v.warnings, note),
+                    told_by=" and ".join(filter(None, ("folder", v.told_by))))
+            for v in here.volumes
+        )  # fmt: skip
+        found.aside.extend(here.aside)
+    return found
+
+
+def _volumes_of(kept: list[Slice]) -> _Found:
+    """The volumes of one series, and what is left out: single slices across it, derived pictures.
+
+    Args:
+        kept: With places, without copies.
+    """
+    parts = clusters(kept, apart=not has_uid(kept[0]))
     largest = max(parts, key=len)
-    scouts = [p[0] for p in parts if len(p) == 1 < len(largest) and _cosine(p, largest) < _ACROSS]
-    parts = [p for p in parts if len(p) > 1 or p[0] not in scouts]
+    scouts = [
+        scout(p[0]) for p in parts if len(p) == 1 < len(largest) and cosine(p, largest) < _ACROSS
+    ]
+    away = {found.slice.path for found in scouts}
+    parts = [p for p in parts if p[0].path not in away]
+    derived = derived_beside(parts)
+    parts = [p for p in parts if not any(d.slice is p[0] for d in derived)]
     whole = [_whole(part) for part in parts]
+    aside = scouts + derived
     if len(parts) == 1:
-        return whole[0], scouts
-    if not _stand_alone(parts, whole):
-        return [SeriesVolume(_mixed([s for p in parts for s in p]))], scouts
-    return [
-        SeriesVolume(v.stack, f"{_key(v.stack.slices[0])} {v.key}", v.warnings)
-        for found in whole for v in found
-    ], scouts  # fmt: skip
+        return _Found(whole[0], aside)
+    by = _told_by(parts, whole)
+    if by is None:
+        return _Found([SeriesVolume(_mixed([s for p in parts for s in p]))], aside)
+    volumes: list[SeriesVolume] = []
+    for n, found in enumerate(whole):
+        phase = any(m != n and same_places(part, parts[n]) for m, part in enumerate(parts))
+        note = (f"one of {len(parts)} volumes of the series, told apart by {by}",)
+        volumes += [
+            replace(
+                v, stack=as_phase(v.stack) if phase else v.stack, warnings=v.warnings + note,
+                key=f"{key_of(v.stack.slices[0])} {v.key}",
+                told_by=" and ".join(filter(None, (by, v.told_by))),
+            )
+            for v in found
+        ]  # fmt: skip
+    return _Found(volumes, aside)
 
 
-def _enhanced(files: list[Slice]) -> list[SeriesVolume]:
+def _enhanced(files: list[Slice]) -> _Found:
     """The volumes of enhanced files of one series, whose frames are taken together."""
     refusal = _mixed_patients(files)
     if refusal is not None:
-        return [SeriesVolume(refusal)]
-    files, dropped = without_copied_files(files)
+        return _Found([SeriesVolume(refusal)], [])
+    files, copies = without_copied_files(files)
     try:
         frames = [frame for file in files for frame in frames_of(file)]
     except UnreadableInput as problem:
-        return [SeriesVolume(Stack(Kind.ENHANCED, tuple(files), problem=problem))]
+        stack = Stack(Kind.ENHANCED, tuple(files), problem=problem)
+        return _Found([SeriesVolume(stack)], [])
     refusal = _unplaced(frames)
     if refusal is not None:
-        return [SeriesVolume(refusal)]
-    notes = (f"{dropped} {_files(dropped)} left out: exact copies of others",) if dropped else ()
-    parts = _clusters(frames)
+        return _Found([SeriesVolume(refusal)], [])
+    parts = clusters(frames)
     groups = [tell_apart(part) for part in parts]
     count = sum(map(len, groups))
-    if count > 1:
-        words = dict.fromkeys(word for part in groups for group in part for word, _ in group.values)
-        by = f", told apart by {' and '.join(words)}" if words else ""
-        notes += (f"one of {count} volumes in these frames{by}",)
-    whole = [[_enhanced_volume(group, notes, alone=count == 1) for group in part]
+    words = " and ".join(dict.fromkeys(w for part in groups for g in part for w, _ in g.values))
+    by = f", told apart by {words}" if words else ""
+    notes = (f"one of {count} volumes in these frames{by}",) if count > 1 else ()
+    whole = [[_enhanced_volume(group, notes, words, alone=count == 1) for group in part]
              for part in groups]  # fmt: skip
-    if len(parts) > 1 and not _declared_apart(parts) and not _stand_alone(parts, whole):
-        return [SeriesVolume(_mixed(frames))]
-    return [volume for found in whole for volume in found]
+    if len(parts) > 1 and not _declared_apart(parts) and _told_by(parts, whole) is None:
+        return _Found([SeriesVolume(_mixed(frames))], [])
+    return _Found([_with_copies(v, copies) for found in whole for v in found], [])
 
 
-def _enhanced_volume(group: Group, notes: tuple[str, ...], *, alone: bool) -> SeriesVolume:
+def _enhanced_volume(
+    group: Group, notes: tuple[str, ...], words: str, *, alone: bool
+) -> SeriesVolume:
     stack = arrange(group.frames)
     if stack.geometry is not None:
         stack = replace(stack, kind=Kind.ENHANCED)
-    return SeriesVolume(stack, "" if alone else f"{_key(group.frames[0])} {group.values}", notes)
+    key = "" if alone else f"{key_of(group.frames[0])} {group.values}"
+    return SeriesVolume(stack, key, notes, told_by=words)
 
 
 def _declared_apart(parts: Sequence[Sequence[Slice]]) -> bool:
@@ -171,9 +256,16 @@ def _declared_apart(parts: Sequence[Sequence[Slice]]) -> bool:
 
 def _mixed_patients(kept: Sequence[Slice]) -> Stack | None:
     for n in (0, 1):
-        if len({s.patient[n].casefold() for s in kept if s.patient[n]}) > 1:
+        first: dict[str, Slice] = {}
+        for slice_ in kept:
+            who = " ".join(slice_.patient[n].replace("^", " ").casefold().split())
+            if who:
+                first.setdefault(who, slice_)
+        if len(first) > 1:
+            one, other, *_ = first.values()
             return Stack(Kind.MIXED_PATIENTS, tuple(kept), problem=UnsafeGeometry(
-                f"the {len(kept)} files of this series belong to different patients",
+                f"the {len(kept)} files of this series belong to different patients, "
+                f"{one.name} and {other.name} for example",
                 cure="Separate the patients' files, or export the series again.",
             ))  # fmt: skip
     return None
@@ -224,101 +316,49 @@ def _checked(stack: Stack) -> Stack:
     return stack
 
 
-def _clusters(slices: Sequence[Slice]) -> list[list[Slice]]:
-    """Slices that share everything a grid needs, orientation and spacing within rounding."""
-    parts: list[list[Slice]] = []
-    for slice_ in slices:
-        home = next((part for part in parts if not _differences(part[0], slice_)), None)
-        if home is None:
-            parts.append([slice_])
-        else:
-            home.append(slice_)
-    return parts
+def _told_by(parts: list[list[Slice]], whole: list[list[SeriesVolume]]) -> str | None:
+    """What tells the parts of a series apart, if each is a whole and not a piece of one; or None.
 
-
-def _differences(one: Slice, other: Slice) -> list[str]:
-    """In which respects two slices cannot be of one grid."""
-    words = [word for word, value in _SHARED if value(one) != value(other)]
-    assert one.orientation is not None
-    assert other.orientation is not None
-    assert one.spacing is not None
-    assert other.spacing is not None
-    if np.abs(one.orientation - other.orientation).max() > _ORIENTATION_TOLERANCE:
-        words.append("orientation")
-    if np.abs(one.spacing - other.spacing).max() > _SPACING_TOLERANCE_MM:
-        words.append("pixel spacing")
-    return words
-
-
-def _cosine(one: Sequence[Slice], other: Sequence[Slice]) -> float:
-    return abs(float(normal_of(one[0]) @ normal_of(other[0])))
-
-
-def _stand_alone(parts: list[list[Slice]], whole: list[list[SeriesVolume]]) -> bool:
-    """Is each part of a series a whole, rather than a piece of what belongs together?"""
+    Without a UID nobody has said that the slices belong together: then parts of another geometry
+    that are in order by themselves are volumes.
+    """
+    loose = not has_uid(parts[0][0])
+    sound = not any(v.stack.problem for found in whole for v in found)
+    long_enough = min(map(len, parts)) >= _LEAST_ALONE
     for n, m in itertools.combinations(range(len(parts)), 2):
-        if _cosine(parts[n], parts[m]) > _PARALLEL:
-            if not _same_places(parts[n], parts[m]):
-                return False
+        if loose and sound and long_enough:
+            continue
+        if cosine(parts[n], parts[m]) > PARALLEL:
+            if not same_places(parts[n], parts[m]):
+                return None
         elif any(volume.stack.problem for volume in (*whole[n], *whole[m])):
-            return False
-    return True
-
-
-def _same_places(one: Sequence[Slice], other: Sequence[Slice]) -> bool:
-    if len(one) != len(other):
-        return False
-    normal = normal_of(one[0])
-    places = [
-        np.stack(sorted((s.position for s in part if s.position is not None),
-                        key=lambda p: float(p @ normal)))
-        for part in (one, other)
-    ]  # fmt: skip
-    return bool(np.abs(places[0] - places[1]).max() < SAME_PLACE_MM)
+            return None
+    words = {w: None for part in parts[1:] for w in differences(parts[0][0], part[0])}
+    return " and ".join(words) or "description"
 
 
 def _mixed(slices: Sequence[Slice]) -> Stack:
     first = slices[0]
-    other = next(s for s in slices if _differences(first, s))
+    other, words = next((s, w) for s in slices if (w := differences(first, s)))
     return Stack(Kind.NOT_A_VOLUME, tuple(slices), problem=UnsafeGeometry(
         f"the series mixes slices that do not make one grid: {first.name} and "
-        f"{other.name} differ in {' and '.join(_differences(first, other))}",
+        f"{other.name} differ in {' and '.join(words)}",
         cure=_SORT_CURE,
     ))  # fmt: skip
 
 
 def _whole(part: list[Slice]) -> list[SeriesVolume]:
     """The volume that slices of one grid make; several where places repeat in an orderly way."""
-    slices, dropped = without_copies(part)
-    stack = arrange(slices)
-    notes = (f"{dropped} {_files(dropped)} left out: exact copies of others",) if dropped else ()
-    if stack.kind is Kind.DUPLICATES:
-        for word, key, alike in (
-            ("folder", _folder, False),
-            ("acquisition number", _acquisition, True),
-        ):
-            phases = _phases(stack.slices, key, alike=alike)
-            if phases:
-                note = f"one of {len(phases)} volumes at the same place, told apart by {word}"
-                return [
-                    SeriesVolume(phase, f"{word} {key(phase.slices[0])}", (*notes, note))
-                    for phase in phases
-                ]
-    return [SeriesVolume(stack, "", notes + _extent(stack))]
-
-
-def _phases(slices: Sequence[Slice], key: Callable[[Slice], str], *, alike: bool) -> list[Stack]:
-    """Stacks told apart by ``key``, if that leaves no place twice; else none."""
-    parts: dict[str, list[Slice]] = defaultdict(list)
-    for slice_ in slices:
-        parts[key(slice_)].append(slice_)
-    found = [parts[k] for k in sorted(parts)]
-    if len(found) < 2 or min(map(len, found)) < 2:
-        return []
-    if alike and not all(_same_places(found[0], part) for part in found[1:]):
-        return []
-    stacks = [arrange(part) for part in found]
-    return [] if any(s.kind is Kind.DUPLICATES for s in stacks) else stacks
+    stack = arrange(part)
+    phases = phases_of(stack) if stack.kind is Kind.DUPLICATES else None
+    if phases is None:
+        return [SeriesVolume(stack, "", _extent(stack))]
+    count = len(phases.stacks)
+    note = f"one of {count} volumes at the same place, told apart by {phases.word}"
+    return [
+        SeriesVolume(phase, f"{phases.word} {n}", (note,), told_by=phases.word)
+        for n, phase in enumerate(phases.stacks)
+    ]
 
 
 def _extent(stack: Stack) -> tuple[str, ...]:
@@ -332,19 +372,3 @@ def _extent(stack: Stack) -> tuple[str, ...]:
         return ()
     return (f"the instance numbers of the {count} slices run from {low} to {high}: there may be "
             "slices that were not given",)  # fmt: skip
-
-
-def _key(slice_: Slice) -> str:
-    """What tells the slice's volume from others of its series, as text that never varies."""
-    numbers = [] if slice_.orientation is None else [*slice_.orientation]
-    numbers += [] if slice_.spacing is None else [*slice_.spacing]
-    shared = [str(value(slice_)) for _, value in _SHARED]
-    return "|".join([*shared, *(f"{n + 0.0:.4f}" for n in numbers)])
-
-
-def _folder(slice_: Slice) -> str:
-    return str(Path(slice_.path).resolve().parent)
-
-
-def _acquisition(slice_: Slice) -> str:
-    return slice_.acquisition

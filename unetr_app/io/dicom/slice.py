@@ -7,9 +7,7 @@
 from __future__ import annotations
 
 import os
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -18,20 +16,15 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom import config
 from pydicom.dataset import FileMetaDataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.tag import Tag
 
 from unetr_app.errors import UnreadableInput
 from unetr_app.io.atomic import PathLike
 from unetr_app.io.dicom.deflated import open_dicom
+from unetr_app.io.dicom.header import PYDICOM_ERRORS, Header
+from unetr_app.io.dicom.moment import MOMENT_NUMBERS, MOMENT_TAGS, NO_MOMENT, Moment, moment_of
 from unetr_app.io.integrity import unreadable
 from unetr_app.io.limits import MAX_SLICE_PIXELS
-
-PYDICOM_ERRORS = (
-    BytesLengthException, InvalidDicomError, ArithmeticError, AssertionError, AttributeError,
-    EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError,
-    struct.error, zlib.error,
-)  # fmt: skip
-"""What pydicom and its decoders raise for damaged files, by trial."""
 
 # What a value may be is judged here. pydicom's own warnings would repeat it, and it may be a name;
 # filters for warnings would not do, because threads share them.
@@ -54,16 +47,24 @@ _SLICED = {
     "1.2.840.10008.5.1.4.1.1.20",  # nuclear medicine
 }
 _UNPACKED = {"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
-_TAGS = (
+_KEYWORDS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
     "FrameOfReferenceUID", "PatientID", "PatientName", "Modality", "SeriesNumber",
     "InstanceNumber", "AcquisitionNumber", "EchoNumbers", "TemporalPositionIdentifier",
     "ImageType", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated",
     "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope",
+    "SpecificCharacterSet", "SeriesDescription", *MOMENT_TAGS,
 )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
+_TAGS: list[int] = [Tag(keyword) for keyword in _KEYWORDS]
+_NUMERIC = {
+    **dict.fromkeys(("Rows", "Columns", "SamplesPerPixel", "BitsAllocated"), "US"),
+    **MOMENT_NUMBERS,
+}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Slice:
     """The headers of one file, or of one frame; what is absent or not understood is None or empty.
 
@@ -93,6 +94,9 @@ class Slice:
         spacing: (2,) mm between rows and between columns.
         slope: Rescale Slope; 1 where absent.
         syntax: Transfer Syntax UID.
+        moment: When and how it was acquired.
+        description: Series Description, to be matched by rules; never shown.
+        member: Where it lies in an archive, if it does; the path is then that of a copy.
     """
 
     path: str
@@ -120,6 +124,14 @@ class Slice:
     spacing: NDArray[np.float64] | None = None
     slope: float | None = 1.0
     syntax: str = ""
+    moment: Moment = NO_MOMENT
+    description: str = field(default="", repr=False)
+    member: str = ""
+
+    @property
+    def where(self) -> str:
+        """Its path, or that of the archive with its place inside; the same in every run."""
+        return self.member or self.path
 
     @property
     def name(self) -> str:
@@ -147,6 +159,8 @@ class Slice:
         """Why the object is no part of any volume; empty where it may be."""
         if "LOCALIZER" in self.image_type:
             return "localizer"
+        if "SCREEN SAVE" in self.image_type:
+            return "not an image of slices"
         if self.sop_class in _SLICED or self.sop_class in _ENHANCED:
             return ""
         placed = self.position is not None and self.orientation is not None
@@ -182,8 +196,12 @@ class Slice:
         return ""
 
 
-def read_slice(path: PathLike) -> Slice:
+def read_slice(path: PathLike, *, member: str = "") -> Slice:
     """Read the headers of a DICOM file; pixels are left where they are.
+
+    Args:
+        path: The file.
+        member: Where it lies in an archive, if it is a copy from there.
 
     Raises:
         UnreadableInput: If the file is empty, damaged or no DICOM.
@@ -193,8 +211,11 @@ def read_slice(path: PathLike) -> Slice:
         file.seek(0)
         if not file_bytes:
             raise UnreadableInput("the file is empty", cure="Copy or export it again.", path=path)
-        dataset = _parsed(file, path, pixels=False)
-    found = _slice_of(dataset, os.fspath(path), file_bytes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = _parsed(file, path, pixels=False)
+            left = file_bytes - file.tell()  # parsing stopped where the pixels begin
+            found = _slice_of(dataset, os.fspath(path), left, member)
     if not found.rows and not found.series_uid and not found.is_directory:
         raise UnreadableInput(
             "the DICOM headers are cut short or damaged", cure="Copy or export the file again.",
@@ -213,25 +234,22 @@ def read_dataset(path: PathLike, *, pixels: bool) -> pydicom.Dataset:
     Raises:
         UnreadableInput: If pydicom cannot read it.
     """
-    with open_dicom(path) as file:
+    with open_dicom(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         return _parsed(file, path, pixels=pixels)
 
 
 def _parsed(file: BinaryIO, path: PathLike, *, pixels: bool) -> pydicom.Dataset:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            if pixels:
-                return pydicom.dcmread(file, force=True)
-            return pydicom.dcmread(
-                file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS)
-            )
-        except OSError as error:
-            raise unreadable(error, path) from error
-        except PYDICOM_ERRORS as error:
-            raise UnreadableInput(
-                "the DICOM headers are damaged", cure="Copy or export the file again.", path=path
-            ) from error  # fmt: skip
+    try:
+        if pixels:
+            return pydicom.dcmread(file, force=True)
+        return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+    except OSError as error:
+        raise unreadable(error, path) from error
+    except PYDICOM_ERRORS as error:
+        raise UnreadableInput(
+            "the DICOM headers are damaged", cure="Copy or export the file again.", path=path
+        ) from error  # fmt: skip
 
 
 def text_of(dataset: pydicom.Dataset, keyword: str) -> str:
@@ -259,44 +277,40 @@ def _value(dataset: pydicom.Dataset, keyword: str) -> Any:
             return None
 
 
-def _whole(dataset: pydicom.Dataset, keyword: str) -> int | None:
-    value = numbers_of(dataset, keyword, 1)
-    return None if value is None else int(value[0])
-
-
-def _slice_of(dataset: pydicom.Dataset, path: str, file_bytes: int) -> Slice:
-    rows, columns = (_whole(dataset, name) or 0 for name in ("Rows", "Columns"))
-    samples = _whole(dataset, "SamplesPerPixel") or 1
-    frames = _whole(dataset, "NumberOfFrames") or 1
-    meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
-    syntax = text_of(meta, "TransferSyntaxUID")
-    bits = _whole(dataset, "BitsAllocated") or 0
-    size = rows * columns * samples * frames * bits // 8
-    slope = numbers_of(dataset, "RescaleSlope", 1)
+def _slice_of(dataset: pydicom.Dataset, path: str, pixel_bytes: int, member: str) -> Slice:
+    header = Header(dataset, _NUMERIC)
+    meta = Header(getattr(dataset, "file_meta", None) or FileMetaDataset(), {})
+    text, whole = header.text, header.whole
+    rows, columns = whole("Rows") or 0, whole("Columns") or 0
+    samples, frames = whole("SamplesPerPixel") or 1, whole("NumberOfFrames") or 1
+    syntax = meta.text("TransferSyntaxUID")
+    size = rows * columns * samples * frames * (whole("BitsAllocated") or 0) // 8
+    slope = header.numbers("RescaleSlope", 1)
     return Slice(
         path,
-        sop_class=text_of(dataset, "SOPClassUID") or text_of(meta, "MediaStorageSOPClassUID"),
-        sop_uid=text_of(dataset, "SOPInstanceUID"),
-        study_uid=text_of(dataset, "StudyInstanceUID"),
-        series_uid=text_of(dataset, "SeriesInstanceUID"),
-        frame_uid=text_of(dataset, "FrameOfReferenceUID"),
-        patient=(text_of(dataset, "PatientID"), text_of(dataset, "PatientName")),
-        modality=text_of(dataset, "Modality"),
-        series_number=_whole(dataset, "SeriesNumber"),
-        instance=_whole(dataset, "InstanceNumber"),
-        acquisition=text_of(dataset, "AcquisitionNumber"),
-        echo=text_of(dataset, "EchoNumbers") + "/" + text_of(dataset, "TemporalPositionIdentifier"),
-        image_type=tuple(text_of(dataset, "ImageType").strip("[]").replace("'", "").split(", ")),
+        sop_class=text("SOPClassUID") or meta.text("MediaStorageSOPClassUID"),
+        sop_uid=text("SOPInstanceUID"),
+        study_uid=text("StudyInstanceUID"),
+        series_uid=text("SeriesInstanceUID"),
+        frame_uid=text("FrameOfReferenceUID"),
+        patient=(text("PatientID"), text("PatientName")),
+        modality=text("Modality"),
+        series_number=whole("SeriesNumber"),
+        instance=whole("InstanceNumber"),
+        acquisition=text("AcquisitionNumber"),
+        echo=text("EchoNumbers") + "/" + text("TemporalPositionIdentifier"),
+        image_type=header.values("ImageType"),
         rows=rows,
         columns=columns,
         frames=frames,
         samples=samples,
-        is_truncated=syntax in _UNPACKED and file_bytes < size,
-        position=numbers_of(dataset, "ImagePositionPatient", 3),
-        orientation=numbers_of(dataset, "ImageOrientationPatient", 6),
-        spacing=numbers_of(dataset, "PixelSpacing", 2),
-        slope=1.0 if not text_of(dataset, "RescaleSlope") else (
-            None if slope is None else float(slope[0])
-        ),
+        is_truncated=syntax in _UNPACKED and pixel_bytes < size,
+        position=header.numbers("ImagePositionPatient", 3),
+        orientation=header.numbers("ImageOrientationPatient", 6),
+        spacing=header.numbers("PixelSpacing", 2),
+        slope=1.0 if not text("RescaleSlope") else None if slope is None else float(slope[0]),
         syntax=syntax,
-    )  # fmt: skip
+        moment=moment_of(header),
+        description=text("SeriesDescription"),
+        member=member,
+    )

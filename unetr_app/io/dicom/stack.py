@@ -71,7 +71,7 @@ def arrange(slices: Sequence[Slice]) -> Stack:
     normal = normal_of(slices[0])
     ordered = tuple(sorted(slices, key=lambda s: (_position(s) @ normal, s.path, s.frame)))
     if len(ordered) < 2:
-        return _bad(Kind.SINGLE, ordered, "a single slice is no volume",
+        return _bad(Kind.SINGLE, ordered, f"{slices[0].name}: a single slice is no volume",
                     "Give the whole series; all its files together.")  # fmt: skip
     steps = np.diff(np.stack([_position(s) for s in ordered]), axis=0)  # (n - 1, 3)
     forward = steps @ normal
@@ -80,7 +80,7 @@ def arrange(slices: Sequence[Slice]) -> Stack:
     if len(together):
         return _same_place(ordered, int(together[0]), sideways)
     typical = float(np.sort(forward)[(len(forward) - 1) // 2])
-    tolerance = max(0.01, 0.01 * typical)
+    tolerance = tolerance_of(typical)
     if np.abs(forward - typical).max() > tolerance:
         return _uneven(ordered, forward, typical)
     step = steps.mean(axis=0)
@@ -94,6 +94,11 @@ def arrange(slices: Sequence[Slice]) -> Stack:
             "off its place",
         )  # fmt: skip
     return _grid(ordered, step, normal)
+
+
+def tolerance_of(gap_mm: float) -> float:
+    """How far a gap may be from the usual one, in mm: 1 %, and 0.01 mm at least."""
+    return max(0.01, 0.01 * gap_mm)
 
 
 def normal_of(slice_: Slice) -> NDArray[np.float64]:
