@@ -15,8 +15,8 @@ import pydicom
 from pydicom.encaps import generate_fragments
 from pydicom.uid import UID
 
-from unetr_app.io.dicom.confidentiality.cleaning import PIXELS
 from unetr_app.io.dicom.codestream import has_comment
+from unetr_app.io.dicom.confidentiality.cleaning import PIXELS
 from unetr_app.io.dicom.slice import PYDICOM_ERRORS, numbers_of, text_of
 
 _ROOT = "1.2.840.10008.5.1.4.1.1."
@@ -26,6 +26,7 @@ _SLICES = {
     "128", "128.1", "130",  # PET
     "20",  # nuclear medicine
 }  # fmt: skip
+_PLACED = {"2", "4"}  # each file states its place
 _COMPUTED = {"30", "66.4", "66.7", "481.2"}  # maps, segmentations, doses: made by programs
 _WITHOUT_PIXELS = {
     "66.1", "66.2", "66.3", "66.5", "66.6", "67",  # registrations, fiducials, surfaces, tracks
@@ -161,9 +162,10 @@ def _drawn(dataset: pydicom.Dataset, kind: str, said: str) -> str:
         return "a colour image, as programs draw them"
     if "SECONDARY" in words[1:2] and not _COMPUTED_SLICES.issuperset(words[2:]):
         return "a derived image of an unknown kind, by its Image Type"
-    if kind in ("2", "4") and numbers_of(dataset, "ImagePositionPatient", 3) is None:
-        if "SECONDARY" in words[1:2] or "DERIVED" in words[:1]:
-            return "a derived image without a place in the patient"
+    is_derived = "SECONDARY" in words[1:2] or "DERIVED" in words[:1]
+    is_placed = numbers_of(dataset, "ImagePositionPatient", 3) is not None
+    if is_derived and kind in _PLACED and not is_placed:
+        return "a derived image without a place in the patient"
     return ""
 
 

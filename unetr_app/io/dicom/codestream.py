@@ -16,22 +16,21 @@ _COMMENT = {0xFE, 0x64}  # of JPEG, of JPEG 2000
 _APPLICATION = range(0xE0, 0xF0)
 # What programs say of themselves.
 _HARMLESS = re.compile(
-    rb"(\x00\x01)?(Kakadu[-v\d. ]*|Created by OpenJPEG version [\d.]+|OpenJPEG[-v\d. ]*|"
+    rb"(\x00\x01)?(Kakadu[-v\d. ]*|Created by (GDCM/)?OpenJPEG version [\d.]+|OpenJPEG[-v\d. ]*|"
     rb"Creator: JasPer Version [\d.]+|Lavc[\d.]*|CREATOR: gd-jpeg v[\d.]+ [-\w(), =]{0,60}|"
     rb"LEAD Technologies[\w. ]{0,24}|JFIF\x00.{7,9}|Adobe\x00?.{5,7})[\s\x00]*",
     re.DOTALL,
 )
 
 
-
 def has_comment(frame: bytes) -> bool:
-    """Does a compressed frame carry a text, or an application's own data, that says anything?
+    r"""Does a compressed frame carry a text, or an application's own data, that says anything?
 
     Args:
         frame: The first bytes of a JPEG, JPEG-LS or JPEG 2000 codestream, up to its pixels.
 
     Example:
-        >>> has_comment(b"\\xff\\xd8\\xff\\xfe\\x00\\x08Miller\\xff\\xda")
+        >>> has_comment(b"\xff\xd8\xff\xfe\x00\x08Miller\xff\xda")
         True
     """
     if not frame.startswith((_JPEG, _JPEG_2000)):

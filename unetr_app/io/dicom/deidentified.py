@@ -1,4 +1,4 @@
-"""Deidentified: one DICOM object as bytes without its patient, verified before anybody writes it."""
+"""Deidentified: a DICOM object as bytes without its patient, verified before it is written."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.filereader import read_partial
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, UID_dictionary
+from pydicom.uid import UID, AllTransferSyntaxes, DeflatedExplicitVRLittleEndian
 
 from unetr_app.errors import UnfitInput, UnreadableInput
 from unetr_app.io.atomic import PathLike
@@ -33,7 +34,7 @@ from unetr_app.version import __version__
 _PIXEL_DATA = 0x7FE00010
 _IMPLEMENTATION = "2.25.112774410471083414170396423183171266801"
 _LARGEST_INFLATED = 2 << 30
-_META_BYTES = 1 << 16
+_META_LENGTH_AT = 140  # preamble, magic word, and the first attribute of group 2
 _COPY_CURE = "Copy or export the file again."
 _LOOK_CURE = (
     "Look at its pixels; if they show nothing of the patient, add --accept-pixels for such files."
@@ -88,7 +89,7 @@ def is_directory(path: PathLike) -> bool:
         UnreadableInput: If it cannot be opened.
     """
     with open_input(path) as file:
-        return b"1.2.840.10008.1.3.10\0" in file.read(1024)
+        return re.search(rb"1\.2\.840\.10008\.1\.3\.10(?![\d.])", file.read(1024)) is not None
 
 
 def deidentify_object(path: PathLike, uids: UidMap, choices: Choices) -> Deidentified:
@@ -138,7 +139,6 @@ def _read(path: PathLike) -> tuple[FileDataset, str]:
 
     try:
         dataset = read_partial(BytesIO(data), stop_when=is_past_the_end, force=True)
-        dataset = cast("FileDataset", dataset)
         dataset.filename = ""  # pydicom's own messages would name it
     except PYDICOM_ERRORS as error:
         raise _damaged(path) from error
@@ -147,12 +147,8 @@ def _read(path: PathLike) -> tuple[FileDataset, str]:
 
 def _check_inflated(data: bytes, path: PathLike) -> None:
     """Refuse a deflated file that unpacks to more than can be meant."""
-    for start in (_META_BYTES, 0):
-        if start and len(data) > start:
-            continue
     engine, found = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    meta = pydicom.filereader.read_file_meta_info(BytesIO(data))
-    begin = 132 + 12 + int(meta.FileMetaInformationGroupLength)
+    begin = _META_LENGTH_AT + 4 + int.from_bytes(data[_META_LENGTH_AT:][:4], "little")
     rest = data[begin:]
     try:
         while rest and not engine.eof:
@@ -212,7 +208,7 @@ def _check(
             "the file does not say what kind of DICOM object it holds",
             cure="Export it again from where it came from.", path=path,
         )  # fmt: skip
-    if syntax not in UID_dictionary or UID_dictionary[syntax][1] != "Transfer Syntax":
+    if syntax not in AllTransferSyntaxes:
         raise UnfitInput(
             "the transfer syntax is not one of the DICOM standard", path=path,
             cure="Export it again in a syntax of the standard.",

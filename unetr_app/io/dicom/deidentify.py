@@ -201,9 +201,7 @@ def _check_places(roots: Sequence[str], target: Path, uid_map: PathLike | None) 
                 cure="Name an output folder elsewhere.",
             )  # fmt: skip
     if os.path.lexists(target) and not target.is_dir():
-        raise InvalidRequest(
-            "the output is not a folder", cure="Name another one.", path=target
-        )
+        raise InvalidRequest("the output is not a folder", cure="Name another one.", path=target)
     if uid_map is not None:
         place = Path(os.path.realpath(uid_map))
         if place.is_relative_to(target):

@@ -16,16 +16,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pydicom
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.tag import BaseTag
-from pydicom.uid import UID_dictionary
+from pydicom.uid import UID
 
 from unetr_app.io.dicom.confidentiality.codes import VALUES, clean_code
 from unetr_app.io.dicom.confidentiality.dates import DUMMIES, moved
-from unetr_app.io.dicom.confidentiality.identity import Identity, element_at
+from unetr_app.io.dicom.confidentiality.identity import Identity, element_at, type_of
 from unetr_app.io.dicom.confidentiality.profile import Action, action_of
 from unetr_app.io.dicom.confidentiality.uid_map import UidMap
 from unetr_app.io.dicom.confidentiality.words import is_plain_code, is_plain_text
@@ -35,7 +36,11 @@ ANONYMIZED = "ANONYMIZED"
 _DEEPEST = 32  # sequences in sequences
 _STANDARD_ROOT = "1.2.840.10008."
 
-_NUMBERS = {"US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT"}
+_KINDS_OF_NUMBER = {
+    "US": "u2", "SS": "i2", "UL": "u4", "SL": "i4", "UV": "u8", "SV": "i8", "AT": "u4",
+    "FL": "f4", "FD": "f8",
+}  # fmt: skip
+_NUMBERS = set(_KINDS_OF_NUMBER)
 _LONG_TEXT = {"LT", "ST", "UT", "UC"}
 _NAMED = {"LO", "SH", "AE"}
 _BYTES = {"OB", "OW", "OF", "OD", "OL", "OV"}
@@ -124,6 +129,8 @@ def _kept(
         return None
     if tag in PIXELS:
         return None if depth else _AS_IT_WAS
+    if action is Action.JUDGE and type_of(dataset, tag) in {*_NUMBERS, *_BYTES}:
+        return _judged_bytes(dataset, tag, rules.identity)
     element = element_at(dataset, tag)
     vr = element.VR
     if vr == "SQ":
@@ -148,7 +155,9 @@ def _kept(
 
 def _is_of_kind(vr: str, stated: str) -> bool:
     """Is a type one that the standard states, or of a kind with it, as in its older editions?"""
-    return any(vr == one or any({vr, one} <= kind for kind in _KINDS) for one in stated.split(" or "))
+    return any(
+        vr == one or any({vr, one} <= kind for kind in _KINDS) for one in stated.split(" or ")
+    )
 
 
 def _sequence(element: DataElement, action: Action, rules: Rules, depth: int) -> DataElement:
@@ -186,24 +195,21 @@ def _dummy(element: DataElement, rules: Rules) -> DataElement | None:
 def _uid(text: str, rules: Rules) -> str:
     """A UID of the standard as it is (classes, well-known frames), a new one for any other."""
     text = text.strip(" \0")
-    if not text or (text.startswith(_STANDARD_ROOT) and text in UID_dictionary):
+    is_standard = text.startswith(_STANDARD_ROOT) and UID(text).name != text
+    if not text or is_standard or text in _NEWER_CLASSES:
         return text
-    return text if text in _NEWER_CLASSES else rules.uids.uid(text)
+    return rules.uids.uid(text)
 
 
 # Of the standard, but too new for the dictionary of some releases of pydicom.
 _NEWER_CLASSES = {"1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.66.8"}
 
 
-def _judged(
-    dataset: pydicom.Dataset, element: DataElement, rules: Rules
-) -> DataElement | None:
+def _judged(dataset: pydicom.Dataset, element: DataElement, rules: Rules) -> DataElement | None:
     """What the table does not name, by its value."""
     vr, tag, identity = element.VR, element.tag, rules.identity
-    if vr in _BYTES or vr in _NUMBERS:
-        held: Any = dataset.get_item(tag).value
-        spelled = isinstance(held, bytes) and identity.is_in_bytes(held)
-        return None if spelled or (vr in _BYTES and tag not in _KEPT_BYTES) else _AS_IT_WAS
+    if vr in _BYTES or vr in _NUMBERS:  # in a file that does not state types
+        return _judged_bytes(dataset, tag, identity)
     texts = _texts(element)
     if tag == _CHARACTER_SET:
         return _AS_IT_WAS if all(text in python_encoding for text in texts) else None
@@ -224,6 +230,28 @@ def _judged(
     if vr == "PN":
         return _new(element, ANONYMIZED if element.value else "")
     return None  # UN, UR and what is to come
+
+
+def _judged_bytes(dataset: pydicom.Dataset, tag: BaseTag, identity: Identity) -> DataElement | None:
+    """Numbers stay, and those bytes that are known to be numbers, unless they spell a name."""
+    raw: Any = dataset.get_item(tag)
+    stated = dictionary_VR(tag)
+    if raw.VR is not None and not _is_of_kind(raw.VR, stated):
+        return None
+    if tag not in _KEPT_BYTES and all(one in _BYTES for one in stated.split(" or ")):
+        return None
+    return None if any(identity.is_in_bytes(one) for one in _spelled(raw)) else _AS_IT_WAS
+
+
+def _spelled(raw: Any) -> list[bytes]:
+    """A value as it lies in the file, or as it would in either order of bytes."""
+    if isinstance(raw.value, bytes):
+        return [raw.value]
+    kind = _KINDS_OF_NUMBER.get(raw.VR)
+    if kind is None or raw.value is None:
+        return []
+    numbers = np.atleast_1d(np.array(raw.value)).astype(kind)
+    return [numbers.tobytes(), numbers.byteswap().tobytes()]
 
 
 def _words(

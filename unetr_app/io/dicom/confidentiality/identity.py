@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Any
 
 import pydicom
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.tag import BaseTag
 
@@ -61,6 +63,15 @@ class Identity:
         return bool(self.numbers) and text.strip(" \0+-").split(".")[0] in self.numbers
 
 
+def type_of(dataset: pydicom.Dataset, tag: BaseTag) -> str:
+    """An attribute's type (VR), without parsing its value; empty where only parsing tells."""
+    raw: Any = dataset.get_item(tag)
+    stated: str | None = raw.VR
+    if stated is None and dictionary_has_tag(tag):
+        stated = dictionary_VR(tag)
+    return "" if stated is None or " " in stated else stated
+
+
 def element_at(dataset: pydicom.Dataset, tag: BaseTag) -> DataElement:
     """An attribute to look at, while the data set keeps its bytes as they were read."""
     raw = dataset.get_item(tag)
@@ -104,6 +115,8 @@ def _encoded(word: str) -> Iterator[bytes]:
 def _naming(dataset: pydicom.Dataset) -> Iterator[tuple[str, bool]]:
     """Texts that name somebody or something, and whether that is the patient."""
     for tag in list(dataset.keys()):
+        if (type_of(dataset, tag) or "UN") not in {*_TEXT, "SQ", "UN"}:
+            continue
         try:
             element = element_at(dataset, tag)
         except PYDICOM_ERRORS:

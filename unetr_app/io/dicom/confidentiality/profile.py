@@ -1,7 +1,7 @@
 """Action: what table E.1-1 of PS3.15 asks of an attribute (Basic Application Level Profile)."""
 
-# pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false
-# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportMissingTypeStubs=false
 # (the library states few types)
 
 from __future__ import annotations
