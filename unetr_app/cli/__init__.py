@@ -31,6 +31,7 @@ COMMANDS = {
     "encoders": "List the encoders, or show how a checkpoint fills one.",
     "bundles": "List the bundles that are installed.",
     "export": "Write a bundle's network as ONNX, OpenVINO or TorchScript.",
+    "deidentify": "Copy DICOM files without what tells whose they are.",
     "demo": "Segment both hippocampi of an average head, as a trial.",
 }
 _USAGE_ERRORS = (InvalidRequest, UnusableBundle, UnwritableOutput)  # the command names them

@@ -56,8 +56,8 @@ def command(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM; archives (.zip); lists; or "
-            "a PACS: dicomweb://HOST[:PORT]/PATH.",
+            help="Images, and folders to search: NIfTI, NRRD, MHA, DICOM; archives (.zip); lists; "
+            "or a PACS: dicomweb://HOST[:PORT]/PATH.",
         ),
     ],
     out: Annotated[
