@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unetr_app.batch.options import BatchOptions
 from unetr_app.cases import Case
-from unetr_app.errors import UnreadableInput
+from unetr_app.errors import UnevenSlices, UnreadableInput
 from unetr_app.evaluation.measurements import LabelMeasurement
+from unetr_app.geometry import Geometry
 from unetr_app.io import write_segmentation
 from unetr_app.labels import Label, LabelSet
 from unetr_app.outputs import DICOM_FORMATS, FORMATS, MAPS, SPLIT_LABELS
@@ -46,6 +48,31 @@ class Delivery:
     def path(self, name: str) -> Path:
         """The file of a format."""
         return self.folder / FORMATS[name]
+
+    @property
+    def is_uneven(self) -> bool:
+        """Do its slices lie at uneven distances, so that a regular grid was made of them?"""
+        return isinstance(self.case.problem, UnevenSlices)
+
+    @cached_property
+    def on_sources(self) -> Segmentation:
+        """The segmentation as the source images have it, slice for slice."""
+        if not self.is_uneven:
+            return self.segmentation
+        found = self.segmentation
+        data = self.at_sources(found.data)
+        geometry = Geometry(data.shape[-3:], found.geometry.affine)
+        return Segmentation(data, geometry, found.labels, found.provenance)
+
+    def at_sources(self, data: NDArray[Any]) -> NDArray[Any]:
+        """(..., I, J, K) on the segmentation's grid as the source images have it, (..., I, J, S)."""
+        if not self.is_uneven:
+            return data
+        from unetr_app.io.dicom.regularise import to_source_frames
+        from unetr_app.io.dicom.series import source_slices
+
+        slices = source_slices(self.sources, frames=self.case.frames)
+        return to_source_frames(data, self.segmentation.geometry, slices)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -121,10 +148,11 @@ def _write_seg(delivery: Delivery) -> tuple[str, ...]:
     kind = _seg_kind(delivery)
     probabilities = None
     if kind == "fractional":
-        probabilities = np.load(delivery.folder / f"{_PROBABILITIES}.npy", mmap_mode="r")
+        raw = np.load(delivery.folder / f"{_PROBABILITIES}.npy", mmap_mode="r")
+        probabilities = delivery.at_sources(np.moveaxis(raw, -1, 0))
     return write_seg(
-        delivery.segmentation, delivery.sources, delivery.path("dicom-seg"), kind=kind,
-        probabilities=probabilities,
+        delivery.on_sources, delivery.sources, delivery.path("dicom-seg"), kind=kind,
+        probabilities=probabilities, uneven=delivery.is_uneven,
     )  # fmt: skip
 
 
@@ -142,6 +170,8 @@ def _seg_kind(delivery: Delivery) -> Kind:
 def _write_rtstruct(delivery: Delivery) -> tuple[str, ...]:
     from unetr_app.io.dicom.rtstruct import write_rtstruct
 
+    if delivery.is_uneven:
+        return ("no RTSTRUCT was written: its slices lie at uneven distances",)
     return write_rtstruct(delivery.segmentation, delivery.sources, delivery.path("rtstruct"))
 
 
@@ -150,7 +180,7 @@ def _write_report(delivery: Delivery) -> tuple[str, ...]:
 
     write_measurement_report(
         delivery.measurements, delivery.path("dicom-seg"), delivery.sources,
-        delivery.segmentation.geometry, delivery.path("dicom-sr"),
+        delivery.on_sources.geometry, delivery.path("dicom-sr"), uneven=delivery.is_uneven,
     )  # fmt: skip
     return ()
 

@@ -71,6 +71,8 @@ def write_measurement_report(
     sources: Sequence[PathLike],
     geometry: Geometry,
     path: PathLike,
+    *,
+    uneven: bool = False,
 ) -> None:
     """Write a measurement report of a SEG, read it back, and only then put it in place.
 
@@ -82,6 +84,7 @@ def write_measurement_report(
         sources: The series that it was made of.
         geometry: The grid of that series.
         path: The final name.
+        uneven: As of `unetr_app.io.dicom.seg.write_seg`.
 
     Raises:
         InvalidRequest: If a measurement is of a label that the SEG does not have.
@@ -90,7 +93,7 @@ def write_measurement_report(
         UnwritableOutput: If the file could not be written whole.
     """
     seg = read_header(seg_path)
-    series = read_sources(sources, geometry)
+    series = read_sources(sources, geometry, uneven=uneven)
     numbers = {label.value: number for number, label in labels_in(seg).items()}
     unknown = sorted(m.value for m in measurements if m.value not in numbers)
     if unknown:

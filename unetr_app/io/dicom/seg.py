@@ -46,6 +46,7 @@ def write_seg(
     omit_empty_frames: bool = False,
     predecessor: PathLike | None = None,
     edited: bool = False,
+    uneven: bool = False,
 ) -> tuple[str, ...]:
     """Write a segmentation as a SEG, read it back with highdicom, and only then put it in place.
 
@@ -64,6 +65,8 @@ def write_seg(
         predecessor: The SEG that this one was edited from; it is named, and its tracking UIDs go
             on.
         edited: Did a person change what the algorithm made?
+        uneven: The sources lie at uneven distances, and index k of the segmentation is the k-th of
+            them along its third axis (see `unetr_app.io.dicom.regularise.to_source_frames`).
 
     Returns:
         Warnings: what was filled in, and which labels have no standard code.
@@ -75,7 +78,7 @@ def write_seg(
         UnwritableOutput: If the file could not be written whole.
     """
     content = SegContent(segmentation, kind, probabilities)
-    series = read_sources(sources, segmentation.geometry)
+    series = read_sources(sources, segmentation.geometry, uneven=uneven)
     before = None if predecessor is None else read_predecessor(predecessor, series.study_uid)
     places, notes = _places(content, omit_empty=omit_empty_frames)
     _require_small(content, places, path)

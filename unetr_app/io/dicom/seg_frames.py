@@ -70,12 +70,13 @@ def _add_dimensions(dataset: Dataset, *, has_segments: bool) -> None:
 
 
 def _shared(series: SourceSeries) -> Dataset:
-    """Orientation and spacing; the gap is that of the positions, whatever the source's tag says."""
+    """Orientation and spacing; the gap is that of the positions, where there is one."""
     orientation, measures, shared = Dataset(), Dataset(), Dataset()
     orientation.ImageOrientationPatient = [_decimal(v) for v in series.orientation]
     measures.PixelSpacing = [_decimal(v) for v in series.pixel_spacing]
     measures.SliceThickness = _decimal(series.thickness)
-    measures.SpacingBetweenSlices = _decimal(series.gap)
+    if not series.is_uneven:
+        measures.SpacingBetweenSlices = _decimal(series.gap)
     shared.PlaneOrientationSequence = [orientation]
     shared.PixelMeasuresSequence = [measures]
     return shared

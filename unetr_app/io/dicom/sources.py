@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,7 @@ class SourceSeries:
         thickness: Slice thickness, mm; the gap between slices where it is absent.
         frames: One for each index k.
         warnings: What was filled in.
+        is_uneven: Do the images lie at uneven distances? Then only their own positions count.
     """
 
     header: Dataset = field(repr=False)
@@ -73,6 +74,7 @@ class SourceSeries:
     thickness: float
     frames: tuple[SourceFrame, ...]
     warnings: tuple[str, ...] = ()
+    is_uneven: bool = False
 
     @property
     def gap(self) -> float:
@@ -81,13 +83,16 @@ class SourceSeries:
         return abs(float(normal @ self.geometry.affine_lps[:3, 2]))
 
 
-def read_sources(paths: Sequence[PathLike], geometry: Geometry) -> SourceSeries:
+def read_sources(
+    paths: Sequence[PathLike], geometry: Geometry, *, uneven: bool = False
+) -> SourceSeries:
     """Read the headers of the series that lies on a grid.
 
     Args:
         paths: The slices, or one file that holds them all.
         geometry: The grid, i along a row of pixels, j down the rows, k from slice to slice, as
             `read_volume` gives it.
+        uneven: The images lie at uneven distances along the grid's k, of which each index is one.
 
     Raises:
         UnreadableInput: If a file is damaged, or lacks a UID that no output can do without.
@@ -107,8 +112,9 @@ def read_sources(paths: Sequence[PathLike], geometry: Geometry) -> SourceSeries:
     else:
         found = [_plane_of(read_slice(path)) for path in paths]
     _require_uids(header, found, paths[0])
-    frames = _placed(found, geometry)
-    return _series(header, found[0], frames, geometry)
+    frames = (_in_order if uneven else _placed)(found, geometry)
+    series = _series(header, found[0], frames, geometry)
+    return replace(series, is_uneven=True) if uneven else series
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,16 +186,7 @@ def _placed(found: Sequence[_Plane], geometry: Geometry) -> tuple[SourceFrame, .
     affine = geometry.affine_lps
     places: dict[int, list[_Plane]] = {}
     for plane in found:
-        if plane.size != geometry.shape[:2]:
-            raise _elsewhere(
-                f"images of {plane.size[0]} columns and {plane.size[1]} rows do not fit a grid of "
-                f"{geometry.shape}", plane,
-            )  # fmt: skip
-        along = geometry.direction * ((-1.0,), (-1.0,), (1.0,))  # (3, 3), LPS+
-        turned = np.abs(plane.orientation - along[:, :2].T.ravel()).max()
-        stretched = np.abs(plane.spacing[::-1] / geometry.spacing[:2] - 1).max()
-        if turned > _ORIENTATION_TOLERANCE or stretched > _ORIENTATION_TOLERANCE:
-            raise _elsewhere("the images are turned or scaled against the grid", plane)
+        _require_parallel(plane, geometry)
         index = np.linalg.solve(affine[:3, :3], plane.position - affine[:3, 3])
         k = round(float(index[2]))
         off = float(np.linalg.norm(affine[:3] @ (0, 0, k, 1) - plane.position))
@@ -206,6 +203,34 @@ def _placed(found: Sequence[_Plane], geometry: Geometry) -> tuple[SourceFrame, .
     if twice is not None:
         raise _elsewhere("two images lie at the same place", twice)
     return tuple(_frame(places[k]) for k in range(geometry.shape[2]))
+
+
+def _in_order(found: Sequence[_Plane], geometry: Geometry) -> tuple[SourceFrame, ...]:
+    """The images along the grid's k, wherever each lies; as many as the grid has slices."""
+    if len(found) != geometry.shape[2]:
+        raise UnsafeGeometry(
+            f"there are {len(found)} source images for {geometry.shape[2]} slices",
+            cure="Give all files of the series that was segmented.",
+        )
+    for plane in found:
+        _require_parallel(plane, geometry)
+    step = geometry.affine_lps[:3, 2]
+    ordered = sorted(found, key=lambda plane: float(plane.position @ step))
+    return tuple(_frame([plane]) for plane in ordered)
+
+
+def _require_parallel(plane: _Plane, geometry: Geometry) -> None:
+    """Refuse an image of another size, orientation or spacing than the grid's planes."""
+    if plane.size != geometry.shape[:2]:
+        raise _elsewhere(
+            f"images of {plane.size[0]} columns and {plane.size[1]} rows do not fit a grid of "
+            f"{geometry.shape}", plane,
+        )  # fmt: skip
+    along = geometry.direction * ((-1.0,), (-1.0,), (1.0,))  # (3, 3), LPS+
+    turned = np.abs(plane.orientation - along[:, :2].T.ravel()).max()
+    stretched = np.abs(plane.spacing[::-1] / geometry.spacing[:2] - 1).max()
+    if turned > _ORIENTATION_TOLERANCE or stretched > _ORIENTATION_TOLERANCE:
+        raise _elsewhere("the images are turned or scaled against the grid", plane)
 
 
 def _frame(planes: Sequence[_Plane]) -> SourceFrame:
