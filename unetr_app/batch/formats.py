@@ -65,7 +65,7 @@ class Delivery:
         return Segmentation(data, geometry, found.labels, found.provenance)
 
     def at_sources(self, data: NDArray[Any]) -> NDArray[Any]:
-        """(..., I, J, K) on the segmentation's grid as the source images have it, (..., I, J, S)."""
+        """(..., I, J, K) on the segmentation's grid to (..., I, J, S) as the sources have it."""
         if not self.is_uneven:
             return data
         from unetr_app.io.dicom.regularise import to_source_frames

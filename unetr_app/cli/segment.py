@@ -83,11 +83,11 @@ def command(
     formats: Annotated[
         str,
         typer.Option(
-            "--format", metavar="A,B",
+            "--format", metavar="A,B", show_default="nifti; of a PACS nifti,dicom-seg",
             help="nifti, nrrd, dicom-seg, rtstruct, dicom-sr (measurement report), dicom-sc "
-                 "(the picture); several at once.",
+            "(the picture); several at once.",
         ),
-    ] = "nifti",
+    ] = "",
     seg_type: Annotated[
         str,
         typer.Option(
@@ -214,7 +214,7 @@ def command(
     options = BatchOptions(
         labels=wanted,
         split_labels=split_labels,
-        formats=tuple(formats.split(",")),
+        formats=tuple((formats or _usual_formats(inputs, store=store)).split(",")),
         seg_type=seg_type,
         preview=preview,
         force=force,
@@ -259,6 +259,13 @@ def command(
                 stored = remote.store(out, result, quiet=quiet) if store else True
             code = remote.exit_code(code, stored=stored)
     raise typer.Exit(code)
+
+
+def _usual_formats(inputs: Sequence[str], *, store: bool) -> str:
+    """What goes back to a PACS must be DICOM."""
+    from unetr_app.io.dicom.web.address import is_address
+
+    return "nifti,dicom-seg" if store and any(map(is_address, inputs)) else "nifti"
 
 
 def _check(out: str, device: str) -> None:

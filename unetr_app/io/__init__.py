@@ -158,8 +158,7 @@ def read_label_map(path: PathLike, labels: LabelSet | None = None) -> Segmentati
     if require_format(path) is Format.DICOM:
         raise UnreadableInput(
             "DICOM is not read as a label map",
-            cure="Convert the segmentation to NIfTI or NRRD first, for example with dcmqi's "
-                 "segimage2itkimage.",
+            cure="Convert the SEG or RTSTRUCT first: unetr convert FILE -o labels.nii.gz.",
             path=path,
         )  # fmt: skip
     return _read(path, sparse=True).to_segmentation(labels)
