@@ -208,6 +208,44 @@ def test_bits_that_are_no_part_of_the_pixel_do_not_count(series: Files) -> None:
     assert np.array_equal(read_volume(series[0].parent).data, before.data)
 
 
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "signed, 12 of 16 bits": ("<i2", {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 1}),
+    "8 bits": ("u1", {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}),
+    "32 bits": ("<u4", {"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31}),
+    "32 bits, signed": ("<i4", {"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31,
+                                "PixelRepresentation": 1}),
+    "floats": ("<f4", {"BitsAllocated": 32}),
+    "doubles": ("<f8", {"BitsAllocated": 64}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_pixel_keeps_its_values(series: Files, kind: str) -> None:
+    dtype, tags = KINDS[kind]
+    expected = np.empty(OBLIQUE.shape, np.float32)
+    low = -100 if "i" in dtype else 0
+    for n, path in enumerate(series):
+        dataset = pydicom.dcmread(path)
+        values = (np.arange(30).reshape(6, 5) * 5 + n + low).astype(dtype)
+        if "f" in dtype:
+            values += 0.25
+            for name in ("BitsStored", "HighBit", "PixelRepresentation"):
+                del dataset[name]
+        del dataset.PixelData
+        for name, value in {"PixelRepresentation": 0, **tags}.items():
+            if not ("f" in dtype and name == "PixelRepresentation"):
+                setattr(dataset, name, value)
+        stored = values.astype("<i2") & 0x0FFF if "12 of" in kind else values  # no sign extension
+        keyword = {"<f4": "FloatPixelData", "<f8": "DoubleFloatPixelData"}.get(dtype, "PixelData")
+        setattr(dataset, keyword, stored.tobytes())
+        if keyword == "PixelData":
+            dataset["PixelData"].VR = "OB" if dtype == "u1" else "OW"
+        dataset.RescaleIntercept = "0"
+        dataset.save_as(path)
+        expected[..., n] = values.T
+    assert np.array_equal(read_volume(series[0].parent).data[0], expected)
+
+
 # --- what is left out, and said --------------------------------------------------------------
 
 

@@ -112,6 +112,23 @@ def test_lossy_jpeg_of_eight_bits_is_near(tmp_path: Path, options: list[str]) ->
     assert after.geometry == before.geometry
 
 
+def test_jpeg_extended_of_twelve_bits_is_as_dcmtk_has_it(tmp_path: Path) -> None:
+    pytest.importorskip("gdcm", reason="python-gdcm is not installed")
+    paths = save_series(tmp_path / "packed", BIG)
+    for n, path in enumerate(paths):
+        dataset = pydicom.dcmread(path)
+        ramp = np.add.outer(40 * np.arange(36), 30 * np.arange(40)) + n
+        dataset.PixelData = ramp.astype("<u2").tobytes()
+        dataset.BitsStored, dataset.HighBit = 12, 11
+        dataset.save_as(path)
+    _compress(paths, "dcmcjpeg", "+ee")
+    shutil.copytree(tmp_path / "packed", tmp_path / "plain")
+    _compress(sorted((tmp_path / "plain").iterdir()), "dcmdjpeg")
+    found = read_volume(tmp_path / "packed")
+    assert np.array_equal(found.data, read_volume(tmp_path / "plain").data)
+    assert found.data.max() > 1500  # beyond eight bits
+
+
 # --- what goes wrong costs one case ----------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ so is the answer, with the pixels.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 # (the library states few types)
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ DECODER_DEPENDENCIES: dict[str, tuple[str, ...]] = {
     f"1.2.840.10008.1.2.4.{n}": ("pylibjpeg-openjpeg",) for n in (90, 91, 201, 202, 203)
 }
 """What `openjpeg_frame` decodes, in the form that pydicom asks of a plugin."""
+
+_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 
 
 def is_available(uid: str) -> bool:
@@ -42,6 +44,32 @@ def openjpeg_frame(source: bytes, runner: Any) -> bytearray:
     return frame
 
 
+def gdcm_extended(source: bytes, options: dict[str, Any]) -> Any:
+    """JPEG Extended of 12 bits (process 4) by GDCM, which pydicom does not ask for it."""
+    import gdcm
+    import numpy as np
+
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(source)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    rows, columns = int(options["rows"]), int(options["columns"])
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((columns, rows, 1))
+    image.SetDataElement(element)
+    kind = gdcm.PhotometricInterpretation.GetPIType(options["photometric_interpretation"])
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
+    syntax = gdcm.TransferSyntax.GetTSType(_JPEG_EXTENDED)
+    image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    bits, sign = int(options["bits_stored"]), int(options["pixel_representation"])
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, bits, bits - 1, sign))
+    pixels = image.GetBuffer().encode("utf-8", "surrogateescape")
+    return np.frombuffer(pixels, "<i2" if sign else "<u2").reshape(rows, columns)
+
+
 def decode(source: bytes, options: dict[str, Any]) -> Any:
     """The pixels of one packed frame.
 
@@ -57,6 +85,8 @@ def decode(source: bytes, options: dict[str, Any]) -> Any:
     from pydicom.uid import UID
 
     uid = UID(options["transfer_syntax_uid"])
+    if uid == _JPEG_EXTENDED and int(options["bits_stored"]) > 8:
+        return gdcm_extended(source, options)
     decoder = get_decoder(uid)
     if is_available(uid) and "openjpeg" not in decoder.available_plugins:
         decoder.add_plugin("openjpeg", (__name__, "openjpeg_frame"))
