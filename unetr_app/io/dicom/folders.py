@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from unetr_app.io.dicom.likeness import PARALLEL, clusters, cosine, differences, share_a_place
 from unetr_app.io.dicom.slice import Slice
 
+_MOST_GRIDS = 64  # of a folder; with more it is no version of a series
+
 
 def folder_of(slice_: Slice) -> str:
     """The folder of a file, links followed; the same in every run for members of archives too."""
@@ -37,21 +39,26 @@ def sets_of_folders(slices: Sequence[Slice]) -> list[list[Slice]]:
     for slice_ in slices:
         folders[folder_of(slice_)].append(slice_)
     sets: list[list[Slice]] = []
+    grids: list[list[list[Slice]]] = []
     for name in sorted(folders):
-        home = next((s for s in sets if not _contradict(s, folders[name])), None)
+        here = clusters(folders[name])
+        if len(here) > _MOST_GRIDS:
+            return [list(slices)]
+        home = next((n for n, there in enumerate(grids) if not _contradict(there, here)), None)
         if home is None:
             sets.append(list(folders[name]))
+            grids.append(here)
         else:
-            home += folders[name]
+            sets[home] += folders[name]
+            grids[home] = clusters(sets[home])
     return sets
 
 
-def _contradict(one: Sequence[Slice], other: Sequence[Slice]) -> bool:
+def _contradict(one: Sequence[Sequence[Slice]], other: Sequence[Sequence[Slice]]) -> bool:
     """Do two folders hold other pixels at the same places, or grids that cannot be one?"""
-    for mine in clusters(one):
-        for theirs in clusters(other):
-            if cosine(mine, theirs) <= PARALLEL:
-                continue
-            if differences(mine[0], theirs[0]) or share_a_place(mine, theirs):
-                return True
-    return False
+    return any(
+        differences(mine[0], theirs[0]) or share_a_place(mine, theirs)
+        for mine in one
+        for theirs in other
+        if cosine(mine, theirs) > PARALLEL
+    )

@@ -22,10 +22,10 @@ from unetr_app.io.dicom.copies import without_copied_files, without_copies
 from unetr_app.io.dicom.enhanced import Group, frames_of, tell_apart
 from unetr_app.io.dicom.folders import common_folder, folder_of, sets_of_folders
 from unetr_app.io.dicom.likeness import (
-    PARALLEL,
     clusters,
     cosine,
     differences,
+    families,
     key_of,
     same_places,
 )
@@ -196,19 +196,24 @@ def _volumes_of(kept: list[Slice]) -> _Found:
     by = _told_by(parts, whole)
     if by is None:
         return _Found([SeriesVolume(_mixed([s for p in parts for s in p]))], aside)
-    volumes: list[SeriesVolume] = []
-    for n, found in enumerate(whole):
-        phase = any(m != n and same_places(part, parts[n]) for m, part in enumerate(parts))
-        note = (f"one of {len(parts)} volumes of the series, told apart by {by}",)
-        volumes += [
-            replace(
-                v, stack=as_phase(v.stack) if phase else v.stack, warnings=v.warnings + note,
-                key=f"{key_of(v.stack.slices[0])} {v.key}",
-                told_by=" and ".join(filter(None, (by, v.told_by))),
-            )
-            for v in found
-        ]  # fmt: skip
+    note = (f"one of {len(parts)} volumes of the series, told apart by {by}",)
+    beside = {n for family in families(parts) for n in _at_one_place(parts, family)}
+    volumes = [
+        replace(
+            v, stack=as_phase(v.stack) if n in beside else v.stack, warnings=v.warnings + note,
+            key=f"{key_of(v.stack.slices[0])} {v.key}",
+            told_by=" and ".join(filter(None, (by, v.told_by))),
+        )
+        for n, found in enumerate(whole) for v in found
+    ]  # fmt: skip
     return _Found(volumes, aside)
+
+
+def _at_one_place(parts: Sequence[Sequence[Slice]], family: Sequence[int]) -> list[int]:
+    """Those of some parallel stacks that have the same places as the first of them."""
+    first = parts[family[0]]
+    same = [n for n in family[1:] if same_places(first, parts[n])]
+    return [family[0], *same] if same else []
 
 
 def _enhanced(files: list[Slice]) -> _Found:
@@ -322,17 +327,14 @@ def _told_by(parts: list[list[Slice]], whole: list[list[SeriesVolume]]) -> str |
     Without a UID nobody has said that the slices belong together: then parts of another geometry
     that are in order by themselves are volumes.
     """
-    loose = not has_uid(parts[0][0])
     sound = not any(v.stack.problem for found in whole for v in found)
-    long_enough = min(map(len, parts)) >= _LEAST_ALONE
-    for n, m in itertools.combinations(range(len(parts)), 2):
-        if loose and sound and long_enough:
-            continue
-        if cosine(parts[n], parts[m]) > PARALLEL:
-            if not same_places(parts[n], parts[m]):
-                return None
-        elif any(volume.stack.problem for volume in (*whole[n], *whole[m])):
+    if has_uid(parts[0][0]) or not sound or min(map(len, parts)) < _LEAST_ALONE:
+        parallel = families(parts)
+        if len(parallel) > 1 and not sound:
             return None
+        for family in parallel:
+            if 1 < len(family) != len(_at_one_place(parts, family)):
+                return None
     words = {w: None for part in parts[1:] for w in differences(parts[0][0], part[0])}
     return " and ".join(words) or "description"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +28,29 @@ _SHARED: tuple[tuple[str, Callable[[Slice], Hashable]], ...] = (
 )
 
 
-@dataclass
 class _Bucket:
-    """Clusters that agree in everything exact."""
+    """Clusters that agree in everything exact, and where each of them points."""
 
-    parts: list[list[Slice]] = field(default_factory=list[list[Slice]])
-    firsts: list[NDArray[np.float64]] = field(default_factory=list[NDArray[np.float64]])
+    def __init__(self) -> None:
+        self._parts: list[list[Slice]] = []
+        self._firsts = np.empty((8, 8))  # (room for clusters, numbers of each one's first slice)
+
+    def add(self, slice_: Slice) -> list[Slice] | None:
+        """Put a slice into its cluster; the cluster, if that is a new one."""
+        numbers = _numbers(slice_)
+        count = len(self._parts)
+        off = np.abs(self._firsts[:count] - numbers)
+        near = (off[:, :6].max(axis=1) <= _ORIENTATION_TOLERANCE) & (
+            off[:, 6:].max(axis=1) <= _SPACING_TOLERANCE_MM
+        )
+        if near.any():
+            self._parts[int(near.argmax())].append(slice_)
+            return None
+        if count == len(self._firsts):
+            self._firsts = np.concatenate([self._firsts, np.empty_like(self._firsts)])
+        self._firsts[count] = numbers
+        self._parts.append([slice_])
+        return self._parts[-1]
 
 
 def clusters(slices: Sequence[Slice], *, apart: bool = False) -> list[list[Slice]]:
@@ -49,22 +65,25 @@ def clusters(slices: Sequence[Slice], *, apart: bool = False) -> list[list[Slice
     buckets: defaultdict[Hashable, _Bucket] = defaultdict(_Bucket)
     for slice_ in slices:
         shared = tuple(value(slice_) for _, value in _SHARED)
-        bucket = buckets[(*shared, slice_.description if apart else "")]
-        numbers = _numbers(slice_)
-        home = None
-        if bucket.firsts:
-            off = np.abs(np.stack(bucket.firsts) - numbers)
-            near = (off[:, :6].max(axis=1) <= _ORIENTATION_TOLERANCE) & (
-                off[:, 6:].max(axis=1) <= _SPACING_TOLERANCE_MM
-            )
-            home = int(near.argmax()) if near.any() else None
-        if home is None:
-            bucket.parts.append([slice_])
-            bucket.firsts.append(numbers)
-            parts.append(bucket.parts[-1])
-        else:
-            bucket.parts[home].append(slice_)
+        new = buckets[(*shared, slice_.description if apart else "")].add(slice_)
+        if new is not None:
+            parts.append(new)
     return parts
+
+
+def families(parts: Sequence[Sequence[Slice]]) -> list[list[int]]:
+    """Numbers of the stacks that are parallel to one another."""
+    normals = np.empty((len(parts), 3))
+    found: list[list[int]] = []
+    for n, part in enumerate(parts):
+        normal = normal_of(part[0])
+        near = np.flatnonzero(np.abs(normals[: len(found)] @ normal) > PARALLEL)
+        if len(near):
+            found[int(near[0])].append(n)
+        else:
+            normals[len(found)] = normal
+            found.append([n])
+    return found
 
 
 def differences(one: Slice, other: Slice) -> list[str]:
