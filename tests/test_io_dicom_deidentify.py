@@ -681,6 +681,19 @@ def test_contours_keep_their_points_and_images(tmp_path: Path) -> None:
     }
 
 
+def test_what_suv_needs_stays_where_asked(slice_: Path, tmp_path: Path) -> None:
+    injection = Dataset()
+    injection.RadiopharmaceuticalStartTime = "101530"
+    injection.RadionuclideTotalDose = "3.7e8"
+    edit_dicom(slice_, RadiopharmaceuticalInformationSequence=Sequence([injection]))
+    (kept,) = one(
+        tmp_path / "in", tmp_path / "out", choices=Choices("shift")
+    ).RadiopharmaceuticalInformationSequence
+    assert (kept.RadiopharmaceuticalStartTime, kept.RadionuclideTotalDose) == ("101530", 3.7e8)
+    (gone,) = one(tmp_path / "in", tmp_path / "out2").RadiopharmaceuticalInformationSequence
+    assert "RadiopharmaceuticalStartTime" not in gone
+
+
 def test_characteristics_stay_where_asked_but_no_great_age(slice_: Path, tmp_path: Path) -> None:
     edit_dicom(slice_, PatientAge="093Y", PatientSex="F", PatientWeight="71.5")
     choices = Choices(keep_characteristics=True)
