@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import enum
+import importlib
 import json
 import os
+import pkgutil
+import re
 import shutil
 import stat
 import subprocess
@@ -510,6 +514,23 @@ def test_codes_of_images_are_plain(code: str) -> None:
     assert is_plain_code(code)
 
 
+def test_values_that_the_standard_lists_are_plain() -> None:
+    """As highdicom has them: for segmentations, reports, presentation states and images."""
+    highdicom = pytest.importorskip("highdicom")
+    names = [m.name for m in pkgutil.walk_packages(highdicom.__path__, "highdicom.")]
+    kinds = [
+        kind
+        for name in names if name.endswith("enum")
+        for kind in vars(importlib.import_module(name)).values()
+        if isinstance(kind, type) and issubclass(kind, enum.Enum)
+    ]  # fmt: skip
+    values = {str(one.value) for kind in kinds for one in kind}
+    coded = {value for value in values if re.fullmatch("[A-Z][A-Z0-9_ ]{1,15}", value)}
+    coded = {value for value in coded if not re.match("ISO |ISO_|GB", value)}  # character sets
+    assert len(coded) > 150
+    assert {value for value in coded if not is_plain_code(value)} == set()
+
+
 def test_unknown_image_types_stay_apart(tmp_path: Path) -> None:
     """What told two volumes from each other still does."""
     paths = save_series(tmp_path / "in")
@@ -654,9 +675,23 @@ def test_contours_keep_their_points_and_images(tmp_path: Path) -> None:
     assert [str(number) for number in new.ContourData] == ["1.25", "2", "-3e1"]
     images = {d.SOPInstanceUID for d in found if d is not structures}
     assert new.ContourImageSequence[0].ReferencedSOPInstanceUID in images
+    assert new.ContourGeometricType == "POINT"
     assert structures.StructureSetROISequence[0].ReferencedFrameOfReferenceUID in {
         d.FrameOfReferenceUID for d in found
     }
+
+
+def test_what_suv_needs_stays_where_asked(slice_: Path, tmp_path: Path) -> None:
+    injection = Dataset()
+    injection.RadiopharmaceuticalStartTime = "101530"
+    injection.RadionuclideTotalDose = "3.7e8"
+    edit_dicom(slice_, RadiopharmaceuticalInformationSequence=Sequence([injection]))
+    (kept,) = one(
+        tmp_path / "in", tmp_path / "out", choices=Choices("shift")
+    ).RadiopharmaceuticalInformationSequence
+    assert (kept.RadiopharmaceuticalStartTime, kept.RadionuclideTotalDose) == ("101530", 3.7e8)
+    (gone,) = one(tmp_path / "in", tmp_path / "out2").RadiopharmaceuticalInformationSequence
+    assert "RadiopharmaceuticalStartTime" not in gone
 
 
 def test_characteristics_stay_where_asked_but_no_great_age(slice_: Path, tmp_path: Path) -> None:

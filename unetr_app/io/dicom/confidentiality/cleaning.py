@@ -63,6 +63,8 @@ _CHARACTER_SET, _PATIENT_ID, _AGENT = 0x00080005, 0x00100020, 0x00180010
 _ROI_NAME, _SEGMENT_LABEL = 0x30060026, 0x00620005
 _PERSON_CODES = 0x00401101
 _CHARACTERISTICS = {0x00100040, 0x00101010, 0x00101020, 0x00101030}  # sex, age, size, weight
+# Beginning and end of a radiopharmaceutical's injection: SUV needs them, option 113107 keeps them.
+_INJECTIONS = {0x00181072, 0x00181073, 0x00181078, 0x00181079}
 _OLDEST_AGE = 89  # older ones are rare enough to name a person
 _AGE = re.compile(r"(\d{3})([DWMY])\s*")
 
@@ -125,6 +127,8 @@ def _kept(
     action = action_of(tag.group, tag.element)
     if rules.keep_characteristics and tag in _CHARACTERISTICS:
         action = Action.JUDGE
+    if rules.days_back is not None and tag in _INJECTIONS:
+        action = Action.DUMMY
     if action is Action.REMOVE or not dictionary_has_tag(tag):
         return None
     if tag in PIXELS:

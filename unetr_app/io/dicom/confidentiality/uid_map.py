@@ -79,7 +79,7 @@ class UidMap:
 
         Example:
             >>> UidMap(b"secret").token("Miller 3")
-            'XDF6D2EA7'
+            'XF6C70CA1'
         """
         return f"X{self._digest('text', text)[:4].hex().upper()}"
 

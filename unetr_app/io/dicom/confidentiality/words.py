@@ -90,8 +90,34 @@ mas max mb mdct mgcm mgml min ml mm mod mon mono mp mr ms msv nad nd neg nex nm 
 od of on or os pa per pff ph pos post pre pt ptv ref rgb rl rm rot rt rtog sag se seg seq si sk
 som sp spi sr ss std suv te the ti to top tr tra tri us vct wfs wip with xl
 """
+# Words of the values that the standard itself lists, in codes (CS) alone.
+_CODED = """
+abdomenpelvis abdpelvis accessory acq addition admin adobergb affine agent anchored angle anus
+approved arms asmt attenuated auto avoidance back backprojection bdus begin bileduct biped
+bipolar bmd bolus brachy buttock calcaneus calf cap cardresp cascore center cervix chestabd
+chestabdomen chestabdpelvis chnl circle circlewillis cln closedplanar coccyx code complete
+composite concept container contains context control convolution copy cornea coronaryartery cta
+ctprotocol ctspine curvilinear cylindrical date datetime deviation directional displayed
+displayp division dns doc drw dvf edw eff ellipse ellipsoid encoded end endoarterial eog
+epididymis eps equal erect eui exact exclusion fetus fid first fixation fluoroscopy forearm
+foreground fourier fraction gbk grappa handed has headneckchest iac icc ict ilium inferred
+intersection iol irrad ischium isocenter ivoct ivus ker legs len lin lps lsspine marker masked
+material matrix maxilla maxip metabolite mgminml mininip motn multicoil multiecho multiplication
+multipoint multisegment nearest neckchest non nonplanar nonstationary num oam obs occupancy oct
+only opm opt optbsv optenf opticcanal opv oss pancbileduct parasternal paroxysmal patella
+patient pcnt pct penis perineum pils plan pmot pname polygon polygonal polyline posttreatment
+prelim presaturation pretreatment product proj properties quadruped quantity radl ras rct
+realtime recalled record rectangle rectilinear recumbent reg registration regular rejected
+reoriented resp rommrgb rtdose rtimage rtintent rtplan rtrad rtrecord rtsegann rtstruct rwv sat
+scalp scoord segmented selected selective sella sense service session shld sijoint sinus slide
+smash smr sparse src srf srgb sspine stain star start state stir submandibular support
+supraclavicular suprapubic syn tagging tcoord temperature testis text texturemap thumb thymus
+tiled tlspine tmj toe treated uidref umolminml unapproved union unipolar unverified upperarm
+upperlimb uri uuid vagina verified vulva waveform wsd xor zygoma
+"""
 PLAIN = frozenset(f"{_ANATOMY} {_IMAGING} {_VENDORS} {_SHORT}".split())
 """Words, in lower case."""
+_IN_CODES = PLAIN | frozenset(_CODED.split())
 
 _MOST_DIGITS = 4
 _WORD = re.compile(r"[^\W\d_]+")
@@ -126,7 +152,7 @@ def is_plain_code(text: str, personal: frozenset[str] = frozenset()) -> bool:
     """
     found = _words(text)
     return found is not None and all(
-        word in PLAIN or (len(word) <= 2 and word not in personal) for word in found
+        word in _IN_CODES or (len(word) <= 2 and word not in personal) for word in found
     )
 
 
