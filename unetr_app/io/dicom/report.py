@@ -98,7 +98,9 @@ def write_measurement_report(
     unknown = sorted(m.value for m in measurements if m.value not in numbers)
     if unknown:
         raise InvalidRequest(f"there are measurements of labels {unknown}, which the SEG has not")
-    document = _document(seg, series, [(numbers[m.value], m) for m in measurements])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # highdicom's would show the patient's name
+        document = _document(seg, series, [(numbers[m.value], m) for m in measurements])
     with replacing(path) as part:
         document.save_as(part, enforce_file_format=True)
         _require_as_meant(part, measurements, is_ct=series.modality == "CT", path=path)
