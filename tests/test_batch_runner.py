@@ -562,9 +562,9 @@ def test_reading_runs_ahead_of_the_network_by_as_many_cases_as_jobs(
     read: list[str] = []
     original = work.read_volume
 
-    def watched(case: object) -> object:
+    def watched(case: object, **options: object) -> object:
         read.append(case.id)  # pyright: ignore
-        return original(case)  # pyright: ignore
+        return original(case, **options)  # pyright: ignore
 
     monkeypatch.setattr(work, "read_volume", watched)
     most_ahead: list[int] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from contextlib import suppress
@@ -80,6 +81,8 @@ class CaseWorker:
         self._recipe = Recipe.of(card, options)
         self._at_start = journal.rows()
         self._reading: list[Claim] = []
+        self._gate = threading.Lock()
+        self._is_over = False
         self.stopped: UnwritableOutput | None = None
 
     def prepare(self, case: Case) -> Loaded | Outcome | None:
@@ -99,7 +102,6 @@ class CaseWorker:
         settled, claim = self._claim(case)
         if claim is None:
             return None
-        self._reading.append(claim)
         try:
             result = self._prepare(settled, claim, started)
         except Exception as error:  # one bad case must not end the batch
@@ -116,16 +118,23 @@ class CaseWorker:
 
     def drop_reading(self) -> None:
         """Let go of the cases that are being read; what their reading brings is void."""
-        for claim in list(self._reading):
-            claim.release()
+        with self._gate:
+            self._is_over = True
+            for claim in list(self._reading):
+                claim.release()
 
     def _claim(self, case: Case) -> tuple[Case, Claim | None]:
         """The case under its settled id, which still holds once the claim is held."""
         while True:
             settled = settle(case, self._journal.rows(), self._folder)
-            claim = self._folder.claim(settled.id)
-            if claim is None or settle(case, self._journal.rows(), self._folder) == settled:
+            with self._gate:  # what is claimed later than the end would stay claimed
+                claim = None if self._is_over else self._folder.claim(settled.id)
+                if claim is None:
+                    return settled, None
+                self._reading.append(claim)
+            if settle(case, self._journal.rows(), self._folder) == settled:
                 return settled, claim
+            self._reading.remove(claim)
             claim.release()
 
     def _prepare(self, case: Case, claim: Claim, started: float) -> Loaded | Outcome:

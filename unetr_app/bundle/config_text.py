@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import yaml
-
 from unetr_app.errors import UnusableBundle
 
 _ENDINGS = (".yaml", ".yml", ".json")
@@ -85,9 +83,8 @@ def copies_one_image(root: Path) -> bool:
     """
     try:
         path = find_config(root)
-        text = path.read_text(encoding="utf-8", errors="replace")
-        config = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (UnusableBundle, OSError, yaml.YAMLError, RecursionError, ValueError):
+        config = _parsed(path.read_text(encoding="utf-8", errors="replace"), path.suffix)
+    except (UnusableBundle, OSError, RecursionError, ValueError):
         return False
     steps = config.get("preprocessing") if is_mapping(config) else None
     loaded: set[str] = set()
@@ -106,6 +103,22 @@ def copies_one_image(root: Path) -> bool:
             case _:
                 pass
     return False
+
+
+def _parsed(text: str, ending: str) -> Any:
+    """What JSON or YAML says.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    if ending == ".json" or "CopyItems" not in text:
+        return json.loads(text) if ending == ".json" else None
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError("no YAML") from error
 
 
 def _texts(value: Any) -> set[str]:
