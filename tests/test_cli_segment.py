@@ -25,8 +25,8 @@ from unetr_app import cli
 from unetr_app.batch.outcome import BatchResult, Outcome, Problem
 from unetr_app.bundle import read_card
 from unetr_app.bundle.trust import trust
+from unetr_app.cli.batch_end import exit_code
 from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE
-from unetr_app.cli.segment import exit_code
 from unetr_app.errors import Cancelled, InvalidRequest
 from unetr_app.io import read_geometry
 from unetr_app.notice import RESEARCH_NOTICE

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import compress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unetr_app.cli import pacs
-from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED, USAGE
-from unetr_app.cli.progress import count_bar, progress_view, result_words
+from unetr_app.cli.batch_end import exit_code, show_cases, show_end
+from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE
+from unetr_app.cli.progress import count_bar, progress_view
 from unetr_app.cli.screen import counted, note, say, show_table
 from unetr_app.cli.series_rules import (
     DescriptionOption,
@@ -24,19 +24,15 @@ from unetr_app.cli.series_rules import (
 from unetr_app.cli.stopping import StopRequest
 from unetr_app.cli.trusting import TrustOption
 from unetr_app.cli.version import VersionOption
-from unetr_app.errors import InvalidRequest, UnusableBundle
-from unetr_app.notice import RESEARCH_NOTICE
-from unetr_app.outputs import MANIFEST, SUMMARY, read_measurements
+from unetr_app.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from unetr_app.batch.options import BatchOptions
-    from unetr_app.batch.outcome import BatchResult, Outcome
+    from unetr_app.batch.outcome import BatchResult
     from unetr_app.batch.segmenting import OnDemand, SegmentsVolumes
     from unetr_app.bundle import BundleCard
     from unetr_app.cases import Found, Rules
 
-_MOST_ROWS = 24  # longer lists of cases are left to summary.csv
-_MOST_LABELS = 4  # more columns do not fit a screen
 
 EXAMPLES = """Examples:
   unetr segment scan.nii.gz -o results -b hippocampus_mr_unetr_segmentation
@@ -360,72 +356,8 @@ def _segment(
             should_stop=lambda: stop.is_made,
         )  # fmt: skip
     if not quiet:
-        _show_cases(result, out)
+        show_cases(result, out)
         if words := segmenter.backend_words:
             say(f"The network was run by {words}")
-    _show_end(result, out, quiet=quiet)
+    show_end(result, out, quiet=quiet)
     return result
-
-
-def exit_code(result: BatchResult | None) -> int:
-    """What a finished batch means to the shell; None where there was nothing to do."""
-    if result is None:
-        return NONE_DONE
-    if not result.failed and not result.remaining:
-        return ALL_DONE
-    if result.done or result.skipped:
-        return SOME_FAILED
-    unusable = isinstance(result.stopped, (UnusableBundle, InvalidRequest))
-    return USAGE if unusable else NONE_DONE
-
-
-def _show_cases(result: BatchResult, out: str) -> None:
-    """A table of all cases, or of those that need attention where there are many."""
-    shown = list(result)
-    if len(shown) > _MOST_ROWS:
-        shown = [o for o in shown if o.error is not None or o.warnings]
-    volumes = {o.case_id: _millilitres(o, out) for o in shown}
-    names = list(dict.fromkeys(name for found in volumes.values() for name in found))
-    if len(names) > _MOST_LABELS:
-        names = []
-    columns = ("Case", "Result", ">Seconds", *(f">{name} ml" for name in names))
-    rows = [
-        (
-            o.case_id,
-            result_words(o),
-            "-" if o.resumed else f"{o.seconds:.1f}",
-            *(f"{volumes[o.case_id][n]:.3f}" if n in volumes[o.case_id] else "-" for n in names),
-        )
-        for o in shown
-    ]
-    if rows:
-        show_table(columns, rows)
-    for outcome in shown:
-        for warning in outcome.warnings:
-            say(f"Warning: {outcome.case_id}: {warning}")
-
-
-def _millilitres(outcome: Outcome, out: str) -> dict[str, float]:
-    if outcome.status != "done":
-        return {}
-    rows = read_measurements(Path(out) / outcome.case_id)
-    return {row["name"]: row["millilitres"] for row in rows}
-
-
-def _show_end(result: BatchResult, out: str, *, quiet: bool) -> None:
-    show = note if quiet else say
-    if not quiet:
-        for outcome in result.failed:
-            if str(outcome.error) != str(result.stopped):  # which is said below
-                show(f"Failed: {outcome.case_id}: {outcome.error}")
-    if result.stopped is not None:
-        show(f"Stopped: {' '.join(str(result.stopped).split())}")
-    if quiet and not result.failed and not result.remaining:
-        return
-    show(
-        f"{counted(result.inputs, 'input')} = {len(result.done)} done + {len(result.failed)} failed"
-        f" + {len(result.skipped)} already done + {len(result.remaining)} remaining"
-    )
-    if len(result) and not quiet:
-        show(f"Results are in {out}: a folder for each case done, {SUMMARY}, {MANIFEST}")
-        show(RESEARCH_NOTICE)
