@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import pydicom
 import pytest
 
 from tests.batch_fakes import FakeSegmenter, manifest_of, write_bundle
@@ -107,20 +108,28 @@ def test_series_are_segmented_and_results_stored(server: FakePacs, unetr: Comman
     assert code == 0, err
     assert "2 inputs = 2 done" in out
     assert "2 of 3 series of the study are retrieved; left out: SR" in err
-    assert "Nothing was stored" in err
     assert {h.headers["Authorization"] for h in server.heard} == {f"Bearer {SECRET}"}
 
     (case,) = (p for p in (tmp_path / "out").iterdir() if p.name.startswith("CT-"))
-    made = edit_dicom(tmp_path / "sr.dcm", case / "segmentation.dcm", SOPInstanceUID="1.2.5.1")
-    for _ in range(2):  # cases that are done already are stored all the same
-        code, out, err = unetr(*command)
-        assert code == 0, err
-        assert "2 already done" in out
-        assert f"Stored: {case.name}/segmentation.dcm" in out
-    assert server.instances["1.2.5.1"].data == made.read_bytes()
-    assert server.count("", "POST") == 2
-    assert unetr(*command, "--no-store")[0] == 0
-    assert server.count("", "POST") == 2
+    made = case / "segmentation.dcm"
+    uid = str(pydicom.dcmread(made).SOPInstanceUID)
+    assert f"Stored: {case.name}/segmentation.dcm" in out
+    assert server.instances[uid].data == made.read_bytes()
+    sent = server.count("", "POST")
+    assert sent == 2
+    code, out, err = unetr(*command)  # cases that are done already are stored all the same
+    assert code == 0, err
+    assert "2 already done" in out
+    assert f"Stored: {case.name}/segmentation.dcm" in out
+    assert server.count("", "POST") == 2 * sent
+    code, out, err = unetr(*command, "--no-store")
+    assert code == 0, err
+    assert "2 already done" in out
+    assert server.count("", "POST") == 2 * sent
+    code, out, err = unetr(*command, "--format", "nifti")
+    assert code == 0, err
+    assert "Nothing was stored" in err
+    assert not made.exists()
 
     shutil.copy(tmp_path / "source" / "IM0000.dcm", case / "alien.dcm")
     edit_dicom(case / "alien.dcm", StudyInstanceUID="1.2.9")

@@ -210,7 +210,7 @@ def command(
     options = BatchOptions(
         labels=wanted,
         split_labels=split_labels,
-        formats=tuple((formats or _usual_formats(inputs, store=store)).split(",")),
+        formats=tuple((formats or _usual_formats(inputs)).split(",")),
         seg_type=seg_type,
         preview=preview,
         force=force,
@@ -257,11 +257,11 @@ def command(
     raise typer.Exit(code)
 
 
-def _usual_formats(inputs: Sequence[str], *, store: bool) -> str:
+def _usual_formats(inputs: Sequence[str]) -> str:
     """What goes back to a PACS must be DICOM."""
     from unetr_app.io.dicom.web.address import is_address
 
-    return "nifti,dicom-seg" if store and any(map(is_address, inputs)) else "nifti"
+    return "nifti,dicom-seg" if any(map(is_address, inputs)) else "nifti"
 
 
 def _check(out: str, device: str) -> None:
