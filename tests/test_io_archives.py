@@ -137,6 +137,10 @@ def _flip(archive: Path) -> None:
     archive.write_bytes(bytes(whole))
 
 
+def _lists_nothing(archive: Path) -> None:
+    archive.write_bytes(b"PK\x05\x06" + bytes(18) + archive.read_bytes()[:-22])
+
+
 def _encrypted(archive: Path) -> None:
     whole = archive.read_bytes()
     archive.write_bytes(whole.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00",
@@ -157,6 +161,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "many": (_many, "more than 40"),
     "cut": (_cut, "damaged"),
     "flipped": (_flip, "damaged"),
+    "lists nothing": (_lists_nothing, "damaged"),
     "encrypted": (_encrypted, "encrypted"),
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from tests.io_files import integers, save_nifti
 from unetr_app.errors import UnetrError, UnreadableInput
 from unetr_app.io import read_volume
-from unetr_app.io.integrity import CheckedStream
+from unetr_app.io.integrity import CheckedStream, open_input
 
 # gzip's flag for text, time stamp, level and system; no checksum covers these, and nobody heeds
 # them. The last byte before the checksum ends in bits that fill it up and mean nothing either.
@@ -117,3 +118,11 @@ def test_more_than_promised_is_refused_without_unpacking_it(tmp_path: Path) -> N
         stream.read(10)
         with pytest.raises(UnreadableInput, match="more data than its header promises"):
             stream.finish(slack=4096)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnreadableInput, match="pipe"):
+        open_input(tmp_path / "pipe")
+    with pytest.raises(UnreadableInput, match="folder"):
+        open_input(tmp_path)

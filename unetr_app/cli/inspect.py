@@ -150,7 +150,7 @@ def _as_dict(
 ) -> dict[str, Any]:  # fmt: skip
     return {
         "case_id": case.id,
-        "kind": case.form or "unknown",
+        "kind": "not-a-volume" if case.form == "dicom" else case.form or "unknown",
         "modality": case.modality,
         "shape": None if geometry is None else list(geometry.shape),
         "spacing": None if geometry is None else list(geometry.spacing),

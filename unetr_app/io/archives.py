@@ -32,6 +32,7 @@ from unetr_app.io.names import safe_name, short_hash
 
 _MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _HEAD = 4096
+_EMPTY = 22  # bytes of an archive of nothing
 _CHUNK = 1 << 20
 _LONGEST = 100  # characters of a name that is kept as it is
 _UNPACK_YOURSELF = "If you trust it, unpack it yourself and give the folder."
@@ -108,6 +109,8 @@ def _checked(
 ) -> list[tuple[zipfile.ZipInfo, str]]:
     """Files of an archive with their names, if all may be unpacked."""
     infos = archive.infolist()
+    if not infos and stored > _EMPTY + len(archive.comment):
+        raise zipfile.BadZipFile("no file is listed")
     if len(infos) > MAX_ARCHIVE_MEMBERS:
         raise _refused(f"holds {len(infos)} files, more than {MAX_ARCHIVE_MEMBERS}", path)
     found: dict[str, zipfile.ZipInfo] = {}

@@ -7,6 +7,7 @@ so that a flipped bit or a cut passes unseen. This stream is read to its end.
 from __future__ import annotations
 
 import os
+import stat
 import zlib
 from collections.abc import Generator, Iterator
 from types import TracebackType
@@ -21,6 +22,8 @@ from unetr_app.io.atomic import PathLike
 GZIP_MAGIC = b"\x1f\x8b"
 Packing = Literal["none", "gzip", "zlib"]
 
+# Opening a pipe waits for its other end, unless told not to; Windows changes line ends, likewise.
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CHUNK = 1 << 20
 _WINDOW_BITS = {"gzip": 31, "zlib": 15}
 _COPY_AGAIN = "Copy or export the file again."
@@ -169,12 +172,22 @@ def open_input(path: PathLike) -> BinaryIO:
     """Open a file for reading.
 
     Raises:
-        UnreadableInput: If the operating system refuses.
+        UnreadableInput: If the operating system refuses, or it is a folder, a pipe, a socket or a
+            device: these are not waited for.
     """
     try:
-        return open(path, "rb")
+        number = os.open(path, os.O_RDONLY | _AT_ONCE)
     except OSError as error:
         raise unreadable(error, path) from error
+    kind = os.fstat(number).st_mode
+    if stat.S_ISREG(kind):
+        return os.fdopen(number, "rb")
+    os.close(number)
+    if stat.S_ISDIR(kind):
+        raise unreadable(IsADirectoryError(), path)
+    raise UnreadableInput(
+        "is no file but a pipe, a socket or a device", cure="Name a file.", path=path
+    )
 
 
 def unreadable(error: OSError, path: PathLike) -> UnreadableInput:

@@ -298,9 +298,17 @@ def _unplaced(kept: Sequence[Slice]) -> Stack | None:
 
 
 def _checked(stack: Stack) -> Stack:
-    """The stack, with a problem where one slice lacks some of its bytes, or a decoder."""
+    """The stack, with a problem where a slice lacks bytes, a decoder, or the others' rescale."""
     if stack.problem is not None:
         return stack
+    plain = [s for s in stack.slices if not s.is_rescaled]
+    if 0 < len(plain) < len(stack.slices):
+        problem = UnreadableInput(
+            f"RescaleSlope is absent here and in {len(plain)} of {len(stack.slices)} slices: "
+            "values would not mean the same in all of them",
+            cure="Export the series again.", path=plain[0].path,
+        )  # fmt: skip
+        return replace(stack, geometry=None, problem=problem)
     for slice_ in stack.slices:
         syntax = missing_decoder(slice_.syntax)
         if slice_.is_truncated:

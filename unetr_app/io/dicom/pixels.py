@@ -19,6 +19,8 @@ from unetr_app.io.dicom.enhanced import group_of
 from unetr_app.io.dicom.pixel_file import PixelFile
 from unetr_app.io.dicom.slice import PYDICOM_ERRORS, Slice, numbers_of, text_of
 
+_HIGHEST_HU = 2**15  # that any CT has, metal with an extended scale among it
+
 
 @dataclass(frozen=True, eq=False)
 class Plane:
@@ -57,13 +59,20 @@ def _plane(file: PixelFile, slice_: Slice) -> Plane:
         raise file.damaged(f"the pixels have shape {pixels.shape}")
     padding = _padding(file.header, pixels)
     pixels = _stored_bits(file.header, pixels)
-    if text_of(file.header, "PhotometricInterpretation") == "MONOCHROME1":
+    is_inverted = text_of(file.header, "PhotometricInterpretation") == "MONOCHROME1"
+    if is_inverted:
         pixels = _inverted(file, pixels)
     slope, intercept = _rescale(file, slice_)
     with np.errstate(over="ignore", invalid="ignore"):
         values = (pixels.astype(np.float64) * slope + intercept).astype(np.float32)
     if not np.isfinite(values).all():
         raise file.damaged("there are pixels that are not finite")
+    if is_inverted and slice_.modality == "CT" and values.max() > _HIGHEST_HU:
+        raise UnreadableInput(
+            f"the pixels are MONOCHROME1, and turned over they give {values.max():g} HU, which CT "
+            "does not have",
+            cure="Export the series as MONOCHROME2.", path=slice_.path,
+        )  # fmt: skip
     return Plane(values.T, None if padding is None else padding.T)
 
 

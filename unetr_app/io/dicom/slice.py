@@ -93,6 +93,7 @@ class Slice:
         orientation: (6,) unit vectors along a row and down a column, LPS+.
         spacing: (2,) mm between rows and between columns.
         slope: Rescale Slope; 1 where absent.
+        is_rescaled: Is a Rescale Slope stated?
         syntax: Transfer Syntax UID.
         moment: When and how it was acquired.
         description: Series Description, to be matched by rules; never shown.
@@ -123,6 +124,7 @@ class Slice:
     orientation: NDArray[np.float64] | None = None
     spacing: NDArray[np.float64] | None = None
     slope: float | None = 1.0
+    is_rescaled: bool = False
     syntax: str = ""
     moment: Moment = NO_MOMENT
     description: str = field(default="", repr=False)
@@ -309,6 +311,7 @@ def _slice_of(dataset: pydicom.Dataset, path: str, pixel_bytes: int, member: str
         orientation=header.numbers("ImageOrientationPatient", 6),
         spacing=header.numbers("PixelSpacing", 2),
         slope=1.0 if not text("RescaleSlope") else None if slope is None else float(slope[0]),
+        is_rescaled=bool(text("RescaleSlope")),
         syntax=syntax,
         moment=moment_of(header),
         description=text("SeriesDescription"),
