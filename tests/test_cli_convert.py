@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,23 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from tests.io_files import OBLIQUE, integers, save_itk, save_nifti, save_series, series_values
+from tests.io_files import (
+    OBLIQUE,
+    edit_dicom,
+    integers,
+    save_itk,
+    save_nifti,
+    save_series,
+    series_values,
+)
 from tests.rtstruct_files import Roi, box, save_rtstruct
 from tests.test_datasets import dicom_case
 from unetr_app.cli import main
-from unetr_app.io import read_label_map
+from unetr_app.io import read_geometry, read_label_map
+from unetr_app.io.dicom.seg import write_seg
+from unetr_app.io.dicom.series import source_slices
+from unetr_app.labels import LabelSet
+from unetr_app.volume import Segmentation
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -198,3 +211,69 @@ def test_dcmqis_own_files_are_as_its_nrrd_has_them(
     code, *_ = run(capsys, folder / "partial_overlaps.dcm", "-o", tmp_path / "parts")
     assert code == 0
     assert len(list((tmp_path / "parts" / "labels").iterdir())) == 5
+
+
+def _two_echoes(folder: Path) -> list[Path]:
+    """A series of two volumes at the same places, told apart by their echo."""
+    second = save_series(folder / "b", OBLIQUE)
+    for n, path in enumerate(second):
+        edit_dicom(path, SOPInstanceUID=f"1.2.3.{n + 1}", EchoNumbers=2, InstanceNumber=100 + n)
+    for path in save_series(folder / "a", OBLIQUE):
+        edit_dicom(path, EchoNumbers=1)
+    return second
+
+
+def test_one_of_several_volumes_is_chosen_by_its_id(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _two_echoes(tmp_path / "in")
+    code, _, said = run(capsys, tmp_path / "in", "-o", tmp_path / "x.nii.gz")
+    assert code == 2
+    ids = re.findall(r"CT-\d+-[0-9a-f]{8}", said)
+    assert len(ids) == 2
+    for case_id in ids:
+        out = tmp_path / f"{case_id}.nii.gz"
+        assert run(capsys, tmp_path / "in", "-o", out, "--case", case_id)[0] == 0
+        assert out.is_file()
+    code, _, said = run(capsys, tmp_path / "in", "-o", tmp_path / "x.nii.gz", "--case", "none")
+    assert code == 2
+    assert ids[0] in said
+
+
+def test_labels_of_one_of_several_volumes_find_it_by_their_references(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = _two_echoes(tmp_path / "in")
+    grid = read_geometry(tmp_path / "in" / "b")
+    data = np.zeros(grid.shape, np.uint8)
+    data[2:5, 3:7, 1:3] = 1
+    labels = LabelSet.from_names({1: "Anything"})
+    ordered = [s.path for s in source_slices([str(p) for p in second])]
+    write_seg(Segmentation(data, grid, labels), ordered, tmp_path / "seg.dcm")
+    out = tmp_path / "out.nii.gz"
+    code, _, said = run(capsys, tmp_path / "seg.dcm", "-o", out, "--reference", tmp_path / "in")
+    assert code == 0, said
+    np.testing.assert_array_equal(read_label_map(out).label_map, data)
+
+
+def test_slices_at_uneven_distances_need_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = save_series(tmp_path / "in", OBLIQUE)
+    paths[3].unlink()
+    code, _, said = run(capsys, tmp_path / "in", "-o", tmp_path / "x.nii.gz")
+    assert code == 4
+    assert "--regularise" in said
+    code, _, said = run(capsys, tmp_path / "in", "-o", tmp_path / "x.nii.gz", "--regularise")
+    assert code == 0, said
+    assert nibabel.nifti1.load(tmp_path / "x.nii.gz").shape == OBLIQUE.shape
+
+
+def test_a_damaged_slice_is_the_cause_that_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = save_series(tmp_path / "in", OBLIQUE)
+    paths[3].write_bytes(paths[3].read_bytes()[:200])
+    code, _, said = run(capsys, tmp_path / "in", "-o", tmp_path / "x.nii.gz")
+    assert code == 4
+    assert "slice is missing" in said

@@ -50,6 +50,16 @@ def command(
                  "RTSTRUCT needs them; those beside it are found.",
         ),
     ] = "",
+    case_id: Annotated[
+        str,
+        typer.Option(
+            "--case", metavar="ID", show_default="the only one",
+            help="Which image, where there are several, such as phases: see unetr inspect.",
+        ),
+    ] = "",
+    regularise: Annotated[
+        bool, typer.Option("--regularise", help="Resample DICOM slices at uneven distances.")
+    ] = False,
     as_image: Annotated[
         bool, typer.Option("--image", help="The file is an image, though it looks like labels.")
     ] = False,
@@ -67,7 +77,10 @@ def command(
     if not out:
         raise InvalidRequest("no output is named", cure="Add -o with a file or a folder.")
     with StopRequest() as stop, stop.at_once():
-        done = convert(source, out, reference=reference, as_image=as_image, overwrite=overwrite)
+        done = convert(
+            source, out, reference=reference, case_id=case_id, as_image=as_image,
+            regularise=regularise, overwrite=overwrite,
+        )  # fmt: skip
     if as_json:
         say(json.dumps(_as_dict(done)))
         return

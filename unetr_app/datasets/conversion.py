@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,13 @@ import numpy as np
 from unetr_app.cases import Case, survey
 from unetr_app.datasets.dicom_pairs import frame_uid_of
 from unetr_app.datasets.label_file import told_beside
-from unetr_app.errors import InvalidRequest, UnetrError, UnreadableInput, UnsafeGeometry
+from unetr_app.errors import (
+    InvalidRequest,
+    UnetrError,
+    UnevenSlices,
+    UnreadableInput,
+    UnsafeGeometry,
+)
 from unetr_app.geometry import Geometry
 from unetr_app.io import (
     read_geometry,
@@ -48,8 +54,9 @@ class Converted:
 
 
 def convert(
-    path: str, out: str, *, reference: str = "", as_image: bool = False, overwrite: bool = False
-) -> Converted:
+    path: str, out: str, *, reference: str = "", case_id: str = "", as_image: bool = False,
+    regularise: bool = False, overwrite: bool = False,
+) -> Converted:  # fmt: skip
     """Convert one file, or the one series of a folder.
 
     Args:
@@ -58,7 +65,9 @@ def convert(
             ``image.nii.gz``.
         reference: The images that labels were drawn on: their grid is used. An RTSTRUCT needs
             them; without it they are looked for in its own folder and those below.
+        case_id: Which image it is, where the path or the reference holds several.
         as_image: Whether a NIfTI, NRRD or MetaImage file is an image whatever its values.
+        regularise: Resample DICOM slices at uneven distances rather than refuse them.
         overwrite: Whether files that are there are replaced.
 
     Raises:
@@ -70,16 +79,18 @@ def convert(
     """
     from unetr_app.io.dicom.label_object import label_kind
 
-    source = _only(path) if os.path.isdir(path) else path
+    choice = _Choice(case_id, regularise=regularise)
+    source = _only(path, choice) if os.path.isdir(path) else path
     if isinstance(source, Case):
-        return _convert_image(source, _Target(out, "image", overwrite=overwrite))
+        return _convert_image(source, choice, _Target(out, "image", overwrite=overwrite))
     is_dicom = require_format(source) is Format.DICOM
     kind = label_kind(source) if is_dicom else None
     if is_dicom and kind is None:
-        return _convert_image(_only_case([source]), _Target(out, "image", overwrite=overwrite))
+        case = _only_case(source, choice)
+        return _convert_image(case, choice, _Target(out, "image", overwrite=overwrite))
     target = _Target(out, "labels", overwrite=overwrite)
     if kind is not None:
-        return _convert_labels(_read_object(source, kind, reference), target)
+        return _convert_labels(_read_object(source, kind, reference, choice), target)
     if not as_image:
         try:
             labels = _with_names(read_label_map(source), source)
@@ -88,7 +99,43 @@ def convert(
         except UnreadableInput as error:
             if "label map holds" not in error.what:
                 raise
-    return _convert_image(_only_case([source]), _Target(out, "image", overwrite=overwrite))
+    case = _only_case(source, choice)
+    return _convert_image(case, choice, _Target(out, "image", overwrite=overwrite))
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which of several images is meant, and how it is read."""
+
+    case_id: str
+    _: KW_ONLY
+    regularise: bool
+
+    def of(self, cases: Sequence[Case]) -> Sequence[Case]:
+        """The case that is meant; all where none is named.
+
+        Raises:
+            InvalidRequest: If there is none of that id.
+        """
+        if not self.case_id:
+            return cases
+        if found := [case for case in cases if case.id == self.case_id]:
+            return found
+        raise InvalidRequest(
+            f"there is no case {self.case_id!r}", cure=f"There are: {_ids(cases) or 'none'}."
+        )
+
+    def grid(self, case: Case) -> Geometry:
+        """Its geometry."""
+        if self.regularise and isinstance(case.problem, UnevenSlices):
+            return read_volume(case, regularise=True).geometry
+        if case.problem is not None:
+            raise case.problem
+        return case.geometry or read_geometry(case)
+
+
+def _ids(cases: Sequence[Case]) -> str:
+    return ", ".join(case.id for case in cases)
 
 
 class _Target:
@@ -139,9 +186,9 @@ class _Target:
             )
 
 
-def _convert_image(case: Case, target: _Target) -> Converted:
+def _convert_image(case: Case, choice: _Choice, target: _Target) -> Converted:
     target.require_free([target.whole])
-    volume = read_volume(case)
+    volume = read_volume(case, regularise=choice.regularise)
     return Converted((write_volume(volume, target.whole),), (), (*case.warnings, *volume.warnings))
 
 
@@ -189,26 +236,30 @@ def _with_names(found: Segmentation, path: str) -> Segmentation:
     return Segmentation(found.label_map, found.geometry, told.subset(found.labels.values))
 
 
-def _read_object(path: str, kind: str, reference: str) -> Segmentation:
+def _read_object(path: str, kind: str, reference: str, choice: _Choice) -> Segmentation:
     """A SEG or RTSTRUCT, on the grid of its images where they are named or needed."""
     if kind == "seg":
         from unetr_app.io.dicom.seg_reader import read_seg
 
-        return read_seg(path, _grid(_named(reference)) if reference else None)
+        grid = choice.grid(_named(reference, path, choice)) if reference else None
+        return read_seg(path, grid)
     from unetr_app.io.dicom.rtstruct_reader import read_rtstruct
 
-    case = _named(reference) if reference else _images_near(path)
-    return read_rtstruct(path, _grid(case), frame_uid=frame_uid_of(case))
+    case = _named(reference, path, choice) if reference else _images_near(path)
+    return read_rtstruct(path, choice.grid(case), frame_uid=frame_uid_of(case))
 
 
-def _grid(case: Case) -> Geometry:
-    if case.problem is not None:
-        raise case.problem
-    return case.geometry or read_geometry(case)
+def _named(reference: str, path: str, choice: _Choice) -> Case:
+    """The image of a reference; of several the one that the labels of a file were drawn on."""
+    from unetr_app.datasets.dicom_pairs import pair_dicom
 
-
-def _named(reference: str) -> Case:
-    return _only_case([reference])
+    cases = choice.of(survey([reference]).cases)
+    series = [case for case in cases if case.kind == "dicom-series"]
+    if len(cases) > 1 and series:
+        pairs, _ = pair_dicom(series, [path])
+        if len(pairs) == 1:
+            return pairs[0].image
+    return _one_of(cases, reference)
 
 
 def _images_near(path: str) -> Case:
@@ -227,7 +278,7 @@ def _images_near(path: str) -> Case:
     return pairs[0].image
 
 
-def _only(folder: str) -> Case | str:
+def _only(folder: str, choice: _Choice) -> Case | str:
     """The one thing that a folder holds: a series or image, or a SEG or RTSTRUCT."""
     from unetr_app.io.dicom.label_object import label_kind
 
@@ -238,24 +289,40 @@ def _only(folder: str) -> Case | str:
                 objects.append(file.path)
         except UnetrError:
             continue
-    cases = survey([folder]).cases
-    if len(objects) + len(cases) == 1:
-        return objects[0] if objects else cases[0]
+    cases = choice.of(survey([folder]).cases)
+    if choice.case_id or (len(cases) == 1 and not objects):
+        return cases[0]
+    if len(objects) == 1 and not cases:
+        return objects[0]
     if not objects and not cases:
         raise UnreadableInput("the folder holds nothing that is converted", path=folder)
+    if not objects:
+        _raise_if_all_are_bad(cases)
     raise InvalidRequest(
         f"the folder holds {len(cases)} images and {len(objects)} files of labels",
-        cure="Name the one to convert; for many, use unetr dataset.", path=folder,
-    )  # fmt: skip
+        cure=f"Name a file of labels, or an image with --case ({_ids(cases)}); for many, use "
+        "unetr dataset.",
+        path=folder,
+    )
 
 
-def _only_case(paths: Sequence[str]) -> Case:
-    cases = survey(paths).cases
+def _only_case(path: str, choice: _Choice) -> Case:
+    return _one_of(choice.of(survey([path]).cases), path)
+
+
+def _one_of(cases: Sequence[Case], path: str) -> Case:
     if len(cases) == 1:
-        if cases[0].problem is not None:
-            raise cases[0].problem
         return cases[0]
+    _raise_if_all_are_bad(cases)
     raise UnsafeGeometry(
         f"{len(cases) or 'no'} images are there, where one is needed",
-        cure="Name a file, or the folder of one series.", path=paths[0],
-    )  # fmt: skip
+        cure=f"Name one with --case: {_ids(cases)}." if cases else "Name a file of one.",
+        path=path,
+    )
+
+
+def _raise_if_all_are_bad(cases: Sequence[Case]) -> None:
+    """What is wrong with images of which none can be read, a series before single files."""
+    bad = sorted((case for case in cases if case.problem), key=lambda c: c.kind != "dicom-series")
+    if bad and len(bad) == len(cases) and bad[0].problem is not None:
+        raise bad[0].problem
