@@ -36,6 +36,7 @@ from unetr_app.io.dicom.stack import Kind, Stack, arrange
 
 _ACROSS = float(np.cos(np.deg2rad(45.0)))
 _LEAST_ALONE = 3  # slices of a volume that only its geometry tells from others
+_MOST_COUNTS = 8  # parts whose slices a message counts
 _SORT_CURE = "Export the series again, or sort the files so that one volume is in one folder."
 _UID = re.compile(r"\d+(\.\d+)+")
 
@@ -195,7 +196,7 @@ def _volumes_of(kept: list[Slice]) -> _Found:
         return _Found(whole[0], aside)
     by = _told_by(parts, whole)
     if by is None:
-        return _Found([SeriesVolume(_mixed([s for p in parts for s in p]))], aside)
+        return _Found([SeriesVolume(_mixed(parts))], aside)
     note = (f"one of {len(parts)} volumes of the series, told apart by {by}",)
     beside = {n for family in families(parts) for n in _at_one_place(parts, family)}
     volumes = [
@@ -239,7 +240,7 @@ def _enhanced(files: list[Slice]) -> _Found:
     whole = [[_enhanced_volume(group, notes, words, alone=count == 1) for group in part]
              for part in groups]  # fmt: skip
     if len(parts) > 1 and not _declared_apart(parts) and _told_by(parts, whole) is None:
-        return _Found([SeriesVolume(_mixed(frames))], [])
+        return _Found([SeriesVolume(_mixed(parts))], [])
     return _Found([_with_copies(v, copies) for found in whole for v in found], [])
 
 
@@ -347,12 +348,15 @@ def _told_by(parts: list[list[Slice]], whole: list[list[SeriesVolume]]) -> str |
     return " and ".join(words) or "description"
 
 
-def _mixed(slices: Sequence[Slice]) -> Stack:
+def _mixed(parts: Sequence[Sequence[Slice]]) -> Stack:
+    slices = [slice_ for part in parts for slice_ in part]
     first = slices[0]
+    counts = ", ".join(str(len(part)) for part in parts[:_MOST_COUNTS])
     other, words = next((s, w) for s in slices if (w := differences(first, s)))
     return Stack(Kind.NOT_A_VOLUME, tuple(slices), problem=UnsafeGeometry(
         f"the series mixes slices that do not make one grid: {first.name} and "
-        f"{other.name} differ in {' and '.join(words)}",
+        f"{other.name} differ in {' and '.join(words)}; apart they are {counts}"
+        f"{', ...' if len(parts) > _MOST_COUNTS else ''} slices",
         cure=_SORT_CURE,
     ))  # fmt: skip
 
