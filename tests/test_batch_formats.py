@@ -10,9 +10,10 @@ import pytest
 
 from tests.batch_fakes import FakeCard, FakeSegmenter, manifest_of, write_bundle, write_cases
 from tests.dicom_judges import dciodvfy_errors
-from tests.io_files import OBLIQUE, save_series, series_values
+from tests.io_files import OBLIQUE, edit_dicom, save_series, series_values
 from unetr_app.batch.options import BatchOptions
 from unetr_app.batch.outcome import BatchResult
+from unetr_app.batch.plan import plan_batch
 from unetr_app.batch.runner import run_batch
 from unetr_app.cases import find_cases
 from unetr_app.errors import InvalidRequest
@@ -123,8 +124,30 @@ def test_slices_at_uneven_distances_get_what_the_grid_has_there(
         ({"formats": ("",)}, "no format is named"),
         ({"seg_type": "surface"}, "no type of DICOM SEG 'surface'"),
         ({"seg_type": "fractional"}, "holds probabilities"),
+        ({"seg_type": "fractional", "maps": ("probabilities",), "labels": (1,)}, "all labels"),
     ],
 )
 def test_wrong_words_are_refused(wrong: dict[str, object], words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         BatchOptions(**wrong)  # pyright: ignore
+
+
+def test_nothing_found_is_a_result_too(tmp_path: Path, segmenter: FakeSegmenter) -> None:
+    for path in save_series(tmp_path / "in", OBLIQUE):
+        edit_dicom(path, RescaleIntercept=-2000)  # nothing reaches the threshold
+    result, case = _run(segmenter, tmp_path / "in", tmp_path / "out", *EVERY)
+    assert [o.status for o in result] == ["done"], result.failed
+    assert not read_label_map(case / "labels.nii.gz").label_map.any()
+    assert not (case / "rtstruct.dcm").exists()
+    assert "no label has a voxel" in " ".join(result.done[0].warnings)
+    assert not read_seg(case / "segmentation.dcm").data.any()
+
+
+def test_a_plan_says_what_the_run_does(tmp_path: Path, segmenter: FakeSegmenter) -> None:
+    write_cases(tmp_path / "files", 1)
+    save_series(tmp_path / "series", OBLIQUE)[3].unlink()
+    for regularise, wanted in ((False, ["fail", "fail"]), (True, ["do", "fail"])):
+        options = BatchOptions(formats=("dicom-seg",), regularise=regularise)
+        cases = find_cases([tmp_path / "series", tmp_path / "files"])
+        plan = plan_batch(cases, segmenter.card, out=tmp_path / "out", options=options)
+        assert sorted(p.action for p in plan) == wanted

@@ -157,3 +157,13 @@ def test_rubbish_in_its_tags_is_no_error(tmp_path: Path) -> None:
         dataset.RadiopharmaceuticalInformationSequence = Sequence([drug])
         dataset.save_as(path)
     assert any("RadionuclideTotalDose" in w for w in read_volume(folder).warnings)
+
+
+def test_dates_of_anonymisers_are_no_error(tmp_path: Path) -> None:
+    for date in ("00010101", "99991231"):
+        folder = _pet(tmp_path / date)
+        for path in folder.iterdir():
+            dataset = pydicom.dcmread(path)
+            dataset.SeriesDate = dataset.AcquisitionDate = dataset.StudyDate = date
+            dataset.save_as(path)
+        assert read_volume(folder).data.any()

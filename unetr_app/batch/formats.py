@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from unetr_app.batch.options import BatchOptions
 from unetr_app.cases import Case
-from unetr_app.errors import UnevenSlices, UnreadableInput
+from unetr_app.errors import InvalidRequest, UnevenSlices, UnreadableInput
 from unetr_app.evaluation.measurements import LabelMeasurement
 from unetr_app.geometry import Geometry
 from unetr_app.io import write_segmentation
@@ -149,11 +149,27 @@ def _write_seg(delivery: Delivery) -> tuple[str, ...]:
     probabilities = None
     if kind == "fractional":
         raw = np.load(delivery.folder / f"{_PROBABILITIES}.npy", mmap_mode="r")
+        _require_a_channel_a_label(delivery.segmentation, raw.shape[-1])
         probabilities = delivery.at_sources(np.moveaxis(raw, -1, 0))
     return write_seg(
         delivery.on_sources, delivery.sources, delivery.path("dicom-seg"), kind=kind,
-        probabilities=probabilities, uneven=delivery.is_uneven,
+        probabilities=probabilities, uneven=delivery.is_uneven, frames=delivery.case.frames,
     )  # fmt: skip
+
+
+def _require_a_channel_a_label(segmentation: Segmentation, channels: int) -> None:
+    """Refuse probabilities of which nobody can say which label each is of."""
+    values = segmentation.labels.values
+    if segmentation.is_overlapping:
+        is_clear = channels == len(values)
+    else:  # the background comes first, and each label at its value
+        is_clear = channels == 1 + max(values) != len(values)
+    if not is_clear:
+        raise InvalidRequest(
+            f"the network gives {channels} channels for {len(values)} labels, so that their "
+            "probabilities cannot be told apart in a fractional SEG",
+            cure="Take --seg-type binary; probabilities.nii.gz has all channels.",
+        )
 
 
 def _seg_kind(delivery: Delivery) -> Kind:
@@ -172,7 +188,10 @@ def _write_rtstruct(delivery: Delivery) -> tuple[str, ...]:
 
     if delivery.is_uneven:
         return ("no RTSTRUCT was written: its slices lie at uneven distances",)
-    return write_rtstruct(delivery.segmentation, delivery.sources, delivery.path("rtstruct"))
+    if not delivery.segmentation.data.any():
+        return ("no RTSTRUCT was written: no label has a voxel",)
+    return write_rtstruct(delivery.segmentation, delivery.sources, delivery.path("rtstruct"),
+                          frames=delivery.case.frames)  # fmt: skip
 
 
 def _write_report(delivery: Delivery) -> tuple[str, ...]:
@@ -180,7 +199,8 @@ def _write_report(delivery: Delivery) -> tuple[str, ...]:
 
     write_measurement_report(
         delivery.measurements, delivery.path("dicom-seg"), delivery.sources,
-        delivery.on_sources.geometry, delivery.path("dicom-sr"), uneven=delivery.is_uneven,
+        delivery.on_sources.geometry, delivery.path("dicom-sr"),
+        uneven=delivery.is_uneven, frames=delivery.case.frames,
     )  # fmt: skip
     return ()
 

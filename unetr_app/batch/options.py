@@ -84,6 +84,11 @@ class BatchOptions:
             raise InvalidRequest(
                 "a fractional DICOM SEG holds probabilities", cure="Add --probabilities."
             )
+        if self.seg_type == "fractional" and self.labels:
+            raise InvalidRequest(
+                "a fractional DICOM SEG holds the probabilities of all labels",
+                cure="Leave out --labels.",
+            )
         if "dicom-sr" in wanted:
             wanted.add("dicom-seg")  # to whose segments it refers
         if "dicom-sc" in wanted:

@@ -10,11 +10,12 @@ from typing import Literal
 from unetr_app.batch.decision import decide, settle
 from unetr_app.batch.fingerprint import Recipe
 from unetr_app.batch.folder import OutputFolder
+from unetr_app.batch.formats import require_sources
 from unetr_app.batch.journal import Journal
 from unetr_app.batch.options import BatchOptions
 from unetr_app.batch.segmenting import Card
 from unetr_app.cases import Case
-from unetr_app.errors import UnetrError
+from unetr_app.errors import UnetrError, UnevenSlices
 from unetr_app.io import read_geometry
 
 
@@ -61,13 +62,15 @@ def plan_batch(
     for found in cases:
         case = settle(found, rows, folder)
         try:
-            if case.problem is not None:
+            forgiven = options.regularise and isinstance(case.problem, UnevenSlices)
+            if case.problem is not None and not forgiven:
                 raise case.problem
+            require_sources(case, options.formats)
             folder.check_free_of_inputs(case.id)
             decision = decide(
                 case, rows.get(case.id), recipe=recipe, options=options, folder=folder
             )
-            if decision.needed and case.geometry is None:
+            if decision.needed and case.geometry is None and not forgiven:
                 read_geometry(case)  # headers show what is wrong with many a file
         except UnetrError as error:
             plan.append(Planned(case.id, case.input, "fail", str(error)))

@@ -10,7 +10,7 @@ from unetr_app.cases.case import Case
 from unetr_app.cases.channels import channels_in_words, joined
 from unetr_app.cases.ids import Draft
 from unetr_app.cases.rules import Rules
-from unetr_app.errors import InvalidRequest, UnreadableInput, UnsafeGeometry
+from unetr_app.errors import InvalidRequest, UnevenSlices, UnreadableInput, UnsafeGeometry
 
 _MOST_NAMED = 6
 
@@ -150,7 +150,8 @@ def _unclear(found: dict[str, list[Draft]], case: Case) -> UnreadableInput | Non
 def _on_one_frame(case: Case, images: Sequence[Case]) -> Case:
     """The case, refused where its channels say that their places cannot be compared."""
     frames = {image.facts.frame_uid for image in images if image.facts is not None}
-    if case.problem is not None or (len(frames) == 1 and "" not in frames):
+    is_sound = case.problem is None or isinstance(case.problem, UnevenSlices)
+    if not is_sound or (len(frames) == 1 and "" not in frames):
         return case
     if len(frames - {""}) > 1 or case.resample:
         problem = UnsafeGeometry(

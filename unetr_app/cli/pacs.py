@@ -15,6 +15,7 @@ from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED
 from unetr_app.cli.progress import count_bar
 from unetr_app.cli.screen import note, say, show_table
 from unetr_app.errors import InvalidRequest
+from unetr_app.outputs import DICOM_FORMATS, FORMATS
 
 if TYPE_CHECKING:
     from unetr_app.batch.outcome import BatchResult
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from unetr_app.io.dicom.web.client import Pacs
     from unetr_app.io.dicom.web.rows import RemoteSeries
 
-_COLUMNS = ("Case", "Modality", ">Instances", "Description", "Series UID", "Taken")
+_COLUMNS = ("Case", "Modality", ">Instances", "Series UID", "Taken")
 
 StudyOption = Annotated[
     str,
@@ -124,7 +125,7 @@ class Remote:
         paths = [
             path
             for outcome in done
-            for path in sorted((Path(out) / outcome.case_id).glob("*.dcm"))
+            for path in (Path(out) / outcome.case_id / FORMATS[name] for name in DICOM_FORMATS)
             if path.is_file() and not path.is_symlink()
         ]
         if done and not paths and not quiet:
@@ -152,9 +153,7 @@ class Remote:
             say(json.dumps([_as_dict(s, taken=s.uid in chosen) for s in found]))
         else:
             rows = [_row(s, taken=s.uid in chosen) for s in found]
-            show_table(
-                ("Case", "Modality", ">Instances", "Description", "Series UID", "Taken"), rows
-            )
+            show_table(("Case", "Modality", ">Instances", "Series UID", "Taken"), rows)
             say(f"{len(found)} series, of which {len(chosen)} would be retrieved.")
         return ALL_DONE if chosen else NONE_DONE
 
@@ -230,7 +229,7 @@ def _tell_choice(found: Sequence[RemoteSeries], chosen: Sequence[RemoteSeries]) 
 
 def _row(series: RemoteSeries, *, taken: bool) -> tuple[str, ...]:
     instances = "-" if series.instances is None else str(series.instances)
-    return (series.name, series.modality or "-", instances, series.description or "-", series.uid,
+    return (series.name, series.modality or "-", instances, series.uid,
             "yes" if taken else "no")  # fmt: skip
 
 
@@ -239,7 +238,6 @@ def _as_dict(series: RemoteSeries, *, taken: bool) -> dict[str, object]:
         "case_id": series.name,
         "kind": "remote",
         "modality": series.modality,
-        "description": series.description,
         "series_uid": series.uid,
         "instances": series.instances,
         "taken": taken,

@@ -241,8 +241,10 @@ def _read_object(path: str, kind: str, reference: str, choice: _Choice) -> Segme
     if kind == "seg":
         from unetr_app.io.dicom.seg_reader import read_seg
 
-        grid = choice.grid(_named(reference, path, choice)) if reference else None
-        return read_seg(path, grid)
+        if not reference:
+            return read_seg(path)
+        case = _named(reference, path, choice)
+        return read_seg(path, choice.grid(case), frame_uid=frame_uid_of(case))
     from unetr_app.io.dicom.rtstruct_reader import read_rtstruct
 
     case = _named(reference, path, choice) if reference else _images_near(path)

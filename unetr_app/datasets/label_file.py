@@ -93,7 +93,7 @@ class LabelFile:
         if self.form == "seg":
             from unetr_app.io.dicom.seg_reader import read_seg
 
-            return read_seg(self.path, grid)
+            return read_seg(self.path, grid, frame_uid=frame_uid)
         if self.form == "rtstruct":
             from unetr_app.io.dicom.rtstruct_reader import drawn_names, read_rtstruct
 

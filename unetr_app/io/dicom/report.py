@@ -25,7 +25,7 @@ from unetr_app.io.dicom.heading import MAKER
 from unetr_app.io.dicom.placed_frames import read_header
 from unetr_app.io.dicom.segments import labels_in
 from unetr_app.io.dicom.slice import PYDICOM_ERRORS, text_of
-from unetr_app.io.dicom.sources import SourceSeries, read_sources
+from unetr_app.io.dicom.sources import Frames, SourceSeries, read_sources
 from unetr_app.labels import Code
 from unetr_app.notice import RESEARCH_NOTICE
 from unetr_app.version import __version__
@@ -73,6 +73,7 @@ def write_measurement_report(
     path: PathLike,
     *,
     uneven: bool = False,
+    frames: Frames = (),
 ) -> None:
     """Write a measurement report of a SEG, read it back, and only then put it in place.
 
@@ -85,6 +86,7 @@ def write_measurement_report(
         geometry: The grid of that series.
         path: The final name.
         uneven: As of `unetr_app.io.dicom.seg.write_seg`.
+        frames: As of `unetr_app.io.dicom.sources.read_sources`.
 
     Raises:
         InvalidRequest: If a measurement is of a label that the SEG does not have.
@@ -93,7 +95,7 @@ def write_measurement_report(
         UnwritableOutput: If the file could not be written whole.
     """
     seg = read_header(seg_path)
-    series = read_sources(sources, geometry, uneven=uneven)
+    series = read_sources(sources, geometry, uneven=uneven, frames=frames)
     numbers = {label.value: number for number, label in labels_in(seg).items()}
     unknown = sorted(m.value for m in measurements if m.value not in numbers)
     if unknown:

@@ -26,7 +26,7 @@ from unetr_app.io.dicom.codes import item_of
 from unetr_app.io.dicom.heading import MAKER, begin
 from unetr_app.io.dicom.outlines import outlines
 from unetr_app.io.dicom.rtstruct_reader import read_rtstruct
-from unetr_app.io.dicom.sources import SourceFrame, SourceSeries, read_sources
+from unetr_app.io.dicom.sources import Frames, SourceFrame, SourceSeries, read_sources
 from unetr_app.io.dicom.structure_set import RTSTRUCT_CLASS
 from unetr_app.labels import Label, LabelSet
 from unetr_app.notice import RESEARCH_NOTICE
@@ -44,6 +44,7 @@ def write_rtstruct(
     path: PathLike,
     *,
     edited: bool = False,
+    frames: Frames = (),
 ) -> tuple[str, ...]:
     """Write labels as an RTSTRUCT file, read it back, and only then put it in place.
 
@@ -56,6 +57,7 @@ def write_rtstruct(
         sources: The slices of the series, or one multi-frame file.
         path: The final name.
         edited: Has a person changed the labels?
+        frames: As of `unetr_app.io.dicom.sources.read_sources`.
 
     Returns:
         What the user should know: empty labels, names that had to be cut, what a source lacks.
@@ -66,7 +68,7 @@ def write_rtstruct(
         InvalidRequest: If no label has a voxel.
         UnwritableOutput: If the file could not be written whole.
     """
-    series = read_sources(sources, segmentation.geometry)
+    series = read_sources(sources, segmentation.geometry, frames=frames)
     notes = list(series.warnings)
     names = _names(segmentation.labels, notes)
     dataset = _begin(series)

@@ -26,7 +26,7 @@ from unetr_app.io.dicom.seg_content import Kind, SegContent
 from unetr_app.io.dicom.seg_frames import Places, add_frames, add_pixels
 from unetr_app.io.dicom.segments import Algorithm, background_item, segment_items
 from unetr_app.io.dicom.slice import text_of
-from unetr_app.io.dicom.sources import SourceSeries, read_sources
+from unetr_app.io.dicom.sources import Frames, SourceSeries, read_sources
 from unetr_app.notice import RESEARCH_NOTICE
 from unetr_app.volume import Segmentation
 
@@ -47,6 +47,7 @@ def write_seg(
     predecessor: PathLike | None = None,
     edited: bool = False,
     uneven: bool = False,
+    frames: Frames = (),
 ) -> tuple[str, ...]:
     """Write a segmentation as a SEG, read it back with highdicom, and only then put it in place.
 
@@ -67,6 +68,7 @@ def write_seg(
         edited: Did a person change what the algorithm made?
         uneven: The sources lie at uneven distances, and index k of the segmentation is the k-th of
             them along its third axis (see `unetr_app.io.dicom.regularise.to_source_frames`).
+        frames: As of `unetr_app.io.dicom.sources.read_sources`.
 
     Returns:
         Warnings: what was filled in, and which labels have no standard code.
@@ -78,7 +80,7 @@ def write_seg(
         UnwritableOutput: If the file could not be written whole.
     """
     content = SegContent(segmentation, kind, probabilities)
-    series = read_sources(sources, segmentation.geometry, uneven=uneven)
+    series = read_sources(sources, segmentation.geometry, uneven=uneven, frames=frames)
     before = None if predecessor is None else read_predecessor(predecessor, series.study_uid)
     places, notes = _places(content, omit_empty=omit_empty_frames)
     _require_small(content, places, path)

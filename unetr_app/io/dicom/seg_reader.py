@@ -18,7 +18,7 @@ from pydicom import Dataset
 from pydicom.pixels import iter_pixels  # pyright: ignore[reportPrivateImportUsage]
 from pydicom.uid import UID
 
-from unetr_app.errors import UnreadableInput
+from unetr_app.errors import UnreadableInput, UnsafeGeometry
 from unetr_app.geometry import Geometry
 from unetr_app.io.atomic import PathLike
 from unetr_app.io.dicom.frame_grid import Placement, grid_of, place_on
@@ -32,7 +32,7 @@ from unetr_app.volume import Segmentation
 _KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 
 
-def read_seg(path: PathLike, grid: Geometry | None = None) -> Segmentation:
+def read_seg(path: PathLike, grid: Geometry | None = None, *, frame_uid: str = "") -> Segmentation:
     """Read a DICOM segmentation.
 
     Args:
@@ -40,6 +40,8 @@ def read_seg(path: PathLike, grid: Geometry | None = None) -> Segmentation:
             map. Frames that were left out because they are empty are filled in.
         grid: Where to put the labels, exactly; without it they come on the smallest grid that the
             frames lie on.
+        frame_uid: Frame of Reference UID of the images that the grid is of; a SEG of another is
+            refused. Not compared where empty.
 
     Returns:
         A label map; bool masks where segments overlap. Labels are numbered as the segments are,
@@ -50,6 +52,12 @@ def read_seg(path: PathLike, grid: Geometry | None = None) -> Segmentation:
         UnsafeGeometry: If frames have no place, make no grid, or do not lie on ``grid``.
     """
     header = read_header(path)
+    own_frame = text_of(header, "FrameOfReferenceUID")
+    if frame_uid and own_frame and own_frame != frame_uid:
+        raise UnsafeGeometry(
+            "the segmentation has another frame of reference than the images, so that their places "
+            "cannot be compared", cure="Give the series that it was made from.", path=path,
+        )  # fmt: skip
     frames = _frames(header, path)
     places = [frame.placed for frame in frames]
     shape = _frame_shape(header, path)

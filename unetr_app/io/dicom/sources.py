@@ -20,6 +20,7 @@ from unetr_app.io.atomic import PathLike
 from unetr_app.io.dicom.placed_frames import placed_frames, read_header
 from unetr_app.io.dicom.slice import Slice, numbers_of, read_slice, text_of
 
+Frames = Sequence[tuple[str, int]]
 _ORIENTATION_TOLERANCE = 1e-4
 _CURE = (
     "A DICOM output must name the images that it is made from: give them their UIDs back, or write "
@@ -84,8 +85,8 @@ class SourceSeries:
 
 
 def read_sources(
-    paths: Sequence[PathLike], geometry: Geometry, *, uneven: bool = False
-) -> SourceSeries:
+    paths: Sequence[PathLike], geometry: Geometry, *, uneven: bool = False, frames: Frames = (),
+) -> SourceSeries:  # fmt: skip
     """Read the headers of the series that lies on a grid.
 
     Args:
@@ -93,6 +94,8 @@ def read_sources(
         geometry: The grid, i along a row of pixels, j down the rows, k from slice to slice, as
             `read_volume` gives it.
         uneven: The images lie at uneven distances along the grid's k, of which each index is one.
+        frames: Path and number (from 0) of each frame, where a multi-frame file holds several
+            volumes; empty where it holds one.
 
     Raises:
         UnreadableInput: If a file is damaged, or lacks a UID that no output can do without.
@@ -109,11 +112,13 @@ def read_sources(
                 cure="Give one of them.",
             )
         found = _planes_of_frames(header, paths[0])
+        wanted = {number + 1 for _, number in frames}
+        found = [plane for plane in found if not wanted or plane.number in wanted]
     else:
         found = [_plane_of(read_slice(path)) for path in paths]
     _require_uids(header, found, paths[0])
-    frames = (_in_order if uneven else _placed)(found, geometry)
-    series = _series(header, found[0], frames, geometry)
+    places = (_in_order if uneven else _placed)(found, geometry)
+    series = _series(header, found[0], places, geometry)
     return replace(series, is_uneven=True) if uneven else series
 
 

@@ -16,7 +16,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 
 import numpy as np
 import pydicom
@@ -140,6 +140,8 @@ def _waited(tracer: Tracer, start: datetime | None) -> float | str:
         injected = datetime.combine(start.date(), injected.timetz())
     injected, start = _comparable(injected, start)
     if not tracer.injected_has_date and injected > start:
+        if injected.year == MINYEAR:
+            return "SeriesDate is one that an anonymiser put there"
         injected -= _DAY
     if not timedelta(0) <= start - injected <= _LATEST_START:
         return "the injection is not in the day before the scan (RadiopharmaceuticalStartDateTime)"
@@ -181,6 +183,8 @@ def _moment(text: str) -> datetime | None:
     try:
         found = datetime.strptime(f"{day}{hour}{minute or '00'}", "%Y%m%d%H%M")
     except ValueError:
+        return None
+    if found.year == MAXYEAR:  # of an anonymiser; nothing can be added to it
         return None
     found += timedelta(seconds=int(second or 0) + float(fraction or 0))
     if zone:
