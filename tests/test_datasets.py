@@ -357,3 +357,14 @@ def test_names_that_most_cases_have_are_the_labels() -> None:
 def test_labels_that_cannot_be_meant_are_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="--labels"):
         parse_labels(text)
+
+
+def test_a_torn_row_costs_no_other(tmp_path: Path) -> None:
+    file_case(tmp_path / "in", "a", 1)
+    made_of(tmp_path / "in", tmp_path / "out")
+    manifest = tmp_path / "out" / "manifest.jsonl"
+    manifest.write_bytes(manifest.read_bytes() + b'{"case_id": "to')  # killed in a write
+    file_case(tmp_path / "in", "b", 2)
+    made_of(tmp_path / "in", tmp_path / "out")
+    rows = [line for line in manifest.read_text().splitlines() if '"to' not in line]
+    assert len([json.loads(line) for line in rows]) >= 2

@@ -79,6 +79,23 @@ def test_nothing_is_left_behind(tree: Path, tmp_path: Path) -> None:
     assert os.listdir(scratch) == []
 
 
+def test_a_signal_leaves_nothing_behind(tree: Path, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    code = (
+        "import os, signal, sys; from unetr_app.cases import find_cases;"
+        "from unetr_app.cli.stopping import StopRequest; stop = StopRequest(); stop.__enter__();"
+        "assert len(find_cases(sys.argv[1])) == 2; assert os.listdir(sys.argv[2]);"
+        "stop._end_process()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tree), str(scratch)], check=False, capture_output=True,
+        text=True, env={**os.environ, "TMPDIR": str(scratch)},
+    )  # fmt: skip
+    assert "Error" not in done.stderr, done.stderr
+    assert os.listdir(scratch) == []
+
+
 def test_only_what_is_named_zip_is_looked_into(tree: Path) -> None:
     (tree / "scans.zip").rename(tree / "weights.pth")
     found = survey(tree)

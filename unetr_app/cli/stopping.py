@@ -119,6 +119,9 @@ class StopRequest:
             raise self._cancelled()
 
     def _end_process(self) -> None:
+        archives = sys.modules.get("unetr_app.io.archives")
+        if archives is not None:  # images of patients must not stay behind
+            archives.remove_unpacked()
         with suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()

@@ -224,8 +224,12 @@ def _note(out: Path, pair: Pair, row: Mapping[str, Any]) -> None:
     line = json.dumps(whole, ensure_ascii=True)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with (out / MANIFEST).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with (out / MANIFEST).open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                torn = file.read(1) != b"\n"  # a killed process left part of a line
+                file.write(b"\n" * torn)
+            file.write(f"{line}\n".encode())
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

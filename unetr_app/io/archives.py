@@ -167,6 +167,7 @@ def _copied(
                 _write(copy, head, stream)
                 copies.append(Member(os.fspath(copy), name))
     except FileExistsError as error:
+        shutil.rmtree(folder, ignore_errors=True)
         raise _refused("holds two files of one name", path) from error
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -194,6 +195,12 @@ def _folder() -> str:
         _home[:] = [(os.getpid(), tempfile.mkdtemp(prefix="unetr-archive-"))]
         atexit.register(_remove, *_home[0])
     return _home[0][1]
+
+
+def remove_unpacked() -> None:
+    """Remove what this process has unpacked; for an end that runs nothing registered."""
+    if _home:
+        _remove(*_home[0])
 
 
 def _remove(process: int, folder: str) -> None:
