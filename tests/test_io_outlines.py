@@ -52,7 +52,7 @@ def test_no_line_comes_nearer_to_a_centre_than_a_third_of_a_pixel(
     mask: np.ndarray, i: float, j: float
 ) -> None:
     shift = np.array([i, j])
-    shift *= 0.34 / max(float(np.hypot(*shift)), 1.0)
+    shift *= 0.33 / max(float(np.hypot(*shift)), 1.0)
     assert np.array_equal(fill([line + shift for line in outlines(mask)], mask.shape).mask, mask)
 
 
