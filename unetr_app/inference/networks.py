@@ -31,7 +31,7 @@ class Networks:
     Attributes:
         is_shared: May others use ``bundle.network`` as well? If not, it holds the first weights.
         hashes: SHA-256 of each of the weights.
-        library: What runs the network, once it was opened.
+        chosen: What runs the network, once it was opened.
         notes: What was seen on the way to that choice.
     """
 
@@ -39,7 +39,7 @@ class Networks:
         self._bundle, self._options = bundle, options
         self.is_shared = True
         self.hashes = [sha256_of(path) for path in options.weights] or [bundle.card.weights_hash]
-        self.library = ""
+        self.chosen = ""
         self.notes: tuple[str, ...] = ()
 
     def open(self, window: tuple[int, ...], number: int) -> Backend:
@@ -61,7 +61,7 @@ class Networks:
             room=None if limit is None else limit - held_bytes(),
             labels=bundle.card.output_count or len(bundle.card.outputs),
         )  # fmt: skip
-        self.library, self.notes = backend.name, backend.notes
+        self.chosen, self.notes = backend.name, backend.notes
         owned = not self.is_shared and network is bundle.network
         if backend.name != TORCH and weights and owned:
             release_weights(network)  # the library has them, and the file

@@ -126,7 +126,7 @@ class Segmenter:
     @property
     def backend_name(self) -> str:
         """What runs the network; empty before it does."""
-        return self._networks.library
+        return self._networks.chosen
 
     @property
     def backend_notes(self) -> tuple[str, ...]:
