@@ -17,7 +17,8 @@ require_napari()
 
 from napari.components import ViewerModel  # noqa: E402 - needs napari
 
-from unetr_app.napari import display, layers  # noqa: E402
+from unetr_app.napari import layers  # noqa: E402
+from unetr_app.review import display  # noqa: E402
 
 STRAIGHT = Geometry((9, 7, 5), np.diag([1.0, 1.5, 3.0, 1.0]))
 GRIDS = {

@@ -22,7 +22,8 @@ import npe2  # noqa: E402 - comes with napari
 from napari.components import ViewerModel  # noqa: E402
 from napari.utils.notifications import Notification, notification_manager  # noqa: E402
 
-from unetr_app.napari import display, images, layers, readers  # noqa: E402
+from unetr_app.napari import images, layers, readers  # noqa: E402
+from unetr_app.review import display  # noqa: E402
 
 PLUGIN = "unetr-app"
 

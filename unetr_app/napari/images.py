@@ -13,8 +13,9 @@ from unetr_app.errors import UnetrError
 from unetr_app.geometry import Geometry
 from unetr_app.io import read_volume
 from unetr_app.io.formats import image_ending
-from unetr_app.napari import display, notifications
+from unetr_app.napari import notifications
 from unetr_app.napari.layers import Layer, image_layers
+from unetr_app.review import display
 from unetr_app.volume import Volume
 
 _MOST_IMAGES = 12  # opened from one folder

@@ -1,7 +1,7 @@
 """Layers: the one place where napari layers are made of volumes and segmentations, and turned back.
 
 Each layer keeps what it was made of in ``layer.metadata["unetr_app"]`` (a `Source`), so that it
-comes back on exactly its own grid. See `unetr_app.napari.display` for where layers lie.
+comes back on exactly its own grid. See `unetr_app.review.display` for where layers lie.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from unetr_app.errors import InvalidRequest, UnsafeGeometry
 from unetr_app.geometry import Geometry
 from unetr_app.labels import LabelSet
-from unetr_app.napari import display
 from unetr_app.planes import intensity_window
+from unetr_app.review import display
 from unetr_app.volume import Segmentation, Volume
 
 METADATA_KEY = "unetr_app"

@@ -9,9 +9,10 @@ from typing import Any
 
 from unetr_app.errors import DeviceMemory, UnetrError, UnreadableInput
 from unetr_app.io.formats import Format, claimed_format
-from unetr_app.napari import images, notifications, results
+from unetr_app.napari import images, notifications
 from unetr_app.napari.layers import Layer, image_layers, label_layers
 from unetr_app.outputs import read_manifest
+from unetr_app.review import results
 
 Read = Callable[[Path], list[Layer]]
 NOTHING: list[Any] = [(None,)]  # napari's word for "dealt with, but no layer"

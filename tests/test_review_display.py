@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from tests.strategies import geometries
 from unetr_app.geometry import Geometry
-from unetr_app.napari import display
+from unetr_app.review import display
 from unetr_app.volume import reoriented_array
 
 law = settings(deadline=None, max_examples=30)  # the machine may be busy

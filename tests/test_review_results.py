@@ -12,7 +12,7 @@ from unetr_app.batch.inputs import input_hash
 from unetr_app.cases import find_cases
 from unetr_app.errors import UnreadableInput
 from unetr_app.labels import Label, LabelSet
-from unetr_app.napari import results
+from unetr_app.review import results
 from unetr_app.volume import Segmentation
 
 
