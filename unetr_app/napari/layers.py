@@ -6,7 +6,7 @@ comes back on exactly its own grid. See `unetr_app.review.display` for where lay
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,9 +23,12 @@ from unetr_app.review import display
 from unetr_app.volume import Segmentation, Volume
 
 METADATA_KEY = "unetr_app"
+Rgba = tuple[float, float, float, float]
 _LABEL_OPACITY = 0.5
 _UNNAMED = (1.0, 1.0, 1.0, 1.0)  # white: a value painted that no label names
 _MOVED_MM = 1e-6
+# Of a difference map: only the first has the label, only the second, both have another one.
+DIFFERENCE_COLOURS = {1: (0.0, 0.8, 1.0), 2: (1.0, 0.2, 0.8), 3: (1.0, 0.9, 0.0)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +80,92 @@ def label_layers(segmentation: Segmentation, name: str = "labels") -> list[Label
         name: Name of the layer; where labels overlap each one's name follows.
     """
     if not segmentation.is_overlapping:
-        return [_labels_layer(segmentation, segmentation.label_map, segmentation.labels, name)]
+        copied = segmentation.label_map.copy()
+        return [_labels_layer(segmentation, copied, segmentation.labels, name)]
     layers: list[Labels] = []
     for n, label in enumerate(segmentation.labels):
         data = np.where(segmentation.data[n], label.value, 0).astype(segmentation.labels.dtype)
-        layer = _labels_layer(segmentation, data, LabelSet((label,)), f"{name} {label.name}")
-        layer.metadata = {METADATA_KEY: Source(segmentation, n)}
-        layers.append(layer)
+        layers.append(
+            _labels_layer(segmentation, data, LabelSet((label,)), f"{name} {label.name}", part=n)
+        )
     return layers
+
+
+def edited_layers(segmentation: Segmentation, data: NDArray[Any], name: str) -> list[Labels]:
+    """Labels layers over the very array that is edited: what is painted lands in it.
+
+    Args:
+        segmentation: Whose grid and labels these are.
+        data: (I, J, K) label map or bool (L, I, J, K) masks on that grid, one row a label. Layers
+            show views of it; those of masks hold 0 and 1.
+        name: As of `label_layers`.
+    """
+    if data.ndim == 3:
+        return [_labels_layer(segmentation, data, segmentation.labels, name)]
+    return [
+        _labels_layer(
+            segmentation, data[n].view(np.uint8), LabelSet((replace(label, value=1),)),
+            f"{name} {label.name}", part=n,
+        )
+        for n, label in enumerate(segmentation.labels)
+    ]  # fmt: skip
+
+
+def map_layer(data: NDArray[np.float32], geometry: Geometry, name: str) -> Image:
+    """An image layer of values from 0 to 1 on a grid, such as uncertainty, over other layers.
+
+    Args:
+        data: (I, J, K).
+        geometry: Its grid.
+        name: Name of the layer.
+    """
+    return Image(
+        display.to_display(data, geometry),
+        name=name,
+        rgb=False,
+        colormap="inferno",
+        contrast_limits=(0.0, 1.0),
+        opacity=_LABEL_OPACITY,
+        blending="additive",
+        **_placing(geometry),
+    )
+
+
+def difference_layer(data: NDArray[np.uint8], geometry: Geometry, name: str) -> Labels:
+    """A labels layer of where two segmentations differ.
+
+    Args:
+        data: (I, J, K) of `unetr_app.review.comparison.difference_map`.
+        geometry: Its grid.
+        name: Name of the layer.
+    """
+    colours = {value: (*colour, 1.0) for value, colour in DIFFERENCE_COLOURS.items()}
+    nothing = (0.0, 0.0, 0.0, 0.0)
+    return Labels(
+        display.to_display(data, geometry),
+        name=name,
+        opacity=0.8,
+        colormap=DirectLabelColormap(color_dict={**colours, 0: nothing, None: nothing}),
+        **_placing(geometry),
+    )
+
+
+def opaque(colour: tuple[int, int, int]) -> Rgba:
+    """A label's colour, 0 to 255, as napari takes it."""
+    red, green, blue = (c / 255 for c in colour)
+    return red, green, blue, 1.0
+
+
+def colour_labels(layer: Labels, colours: Mapping[int, Rgba]) -> None:
+    """Colour the labels of a layer; what is not named keeps to white, the background to nothing.
+
+    Args:
+        layer: Of `label_layers` or `edited_layers`.
+        colours: Red, green, blue and opacity, 0 to 1, by the layer's own value.
+    """
+    layer.colormap = DirectLabelColormap(
+        color_dict={**colours, 0: (0.0, 0.0, 0.0, 0.0), None: _UNNAMED}
+    )
 
 
 def to_volume(layers: Layer | Sequence[Layer]) -> Volume:
@@ -141,20 +222,17 @@ def _placing(geometry: Geometry) -> dict[str, Any]:
 
 
 def _labels_layer(
-    segmentation: Segmentation, data: NDArray[Any], labels: LabelSet, name: str
+    segmentation: Segmentation, data: NDArray[Any], labels: LabelSet, name: str, *, part: int = 0
 ) -> Labels:
-    colours = {v.value: (*(c / 255 for c in v.colour), 1.0) for v in labels}
     layer = Labels(
-        display.to_display(data, segmentation.geometry).copy(),  # (I, P, L), to be painted on
+        display.to_display(data, segmentation.geometry),  # (I, P, L), a view
         name=name,
         opacity=_LABEL_OPACITY,
-        colormap=DirectLabelColormap(
-            color_dict={**colours, 0: (0.0, 0.0, 0.0, 0.0), None: _UNNAMED}
-        ),
         features={"index": [0, *labels.values], "label": ["background", *labels.names]},
-        metadata={METADATA_KEY: Source(segmentation)},
+        metadata={METADATA_KEY: Source(segmentation, part)},
         **_placing(segmentation.geometry),
     )
+    colour_labels(layer, {label.value: opaque(label.colour) for label in labels})
     layer.selected_label = labels.values[0] if len(labels) else 0
     return layer
 

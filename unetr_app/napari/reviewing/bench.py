@@ -1,0 +1,75 @@
+"""Bench: what the controls of a review window share."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Qt, Signal  # pyright: ignore[reportPrivateImportUsage]
+from qtpy.QtWidgets import QApplication
+
+from unetr_app.errors import DeviceMemory, UnetrError
+from unetr_app.napari.reviewing.background import Background
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+    from unetr_app.napari.pages import ReviewPanel
+    from unetr_app.napari.reviewing.shown_case import ShownCase
+    from unetr_app.napari.views import LinkedViews
+
+
+class Bench(QObject):
+    """The viewer, its planes, the pages, and the case that is shown.
+
+    Args:
+        viewer: napari's.
+        views: The three planes.
+        panel: The pages.
+    """
+
+    case_shown = Signal(object)  # ShownCase
+    case_leaving = Signal(object)  # ShownCase: its layers are still there
+    labels_changed = Signal(object)  # Change, done or undone
+    rows_changed = Signal()
+
+    def __init__(self, viewer: Viewer, views: LinkedViews, panel: ReviewPanel):
+        super().__init__()
+        self.viewer, self.views, self.panel = viewer, views, panel
+        self.background = Background()
+        self.worklist: Any = None
+        self.shown: ShownCase | None = None
+
+    def say(self, words: str, kind: str = "info") -> None:
+        """Tell the reviewer something.
+
+        Args:
+            words: One sentence or two.
+            kind: ``"info"``, ``"warning"`` or ``"error"``.
+        """
+        self.panel.say(words, kind)
+
+    def complain(self, problem: UnetrError) -> None:
+        """Tell the reviewer what went wrong and what to do."""
+        self.say(str(problem), "error")
+
+    @contextmanager
+    def careful(self) -> Generator[None]:
+        """Turn errors of a block into a message, so that the window goes on."""
+        try:
+            yield
+        except UnetrError as problem:
+            self.complain(problem)
+        except MemoryError:
+            self.complain(DeviceMemory("the computer ran out of memory", cure="Close a program."))
+
+    @contextmanager
+    def busy(self, words: str) -> Generator[None]:
+        """Show that something takes a moment."""
+        self.say(words)
+        QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
+        try:
+            yield
+        finally:
+            QApplication.restoreOverrideCursor()

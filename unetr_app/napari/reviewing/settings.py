@@ -1,0 +1,47 @@
+"""ReviewSettings: who reviews, and how; napari's preferences keep it."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass
+from typing import Any
+
+PLUGIN = "unetr-app"
+
+
+@dataclass(frozen=True)
+class ReviewSettings:
+    """Habits of a reviewer.
+
+    Args:
+        reviewer: Named in decisions and versions.
+        convention: ``"radiological"`` or ``"neurological"``.
+        advances: Whether accepting or rejecting a case shows the next one.
+    """
+
+    reviewer: str
+    convention: str = "radiological"
+    advances: bool = False
+
+
+def read_settings() -> ReviewSettings:
+    """What napari's preferences say; defaults where they say nothing."""
+    found = _preferences()
+    return ReviewSettings(
+        reviewer=str(getattr(found, "reviewer", "") or _login()),
+        convention=str(getattr(found, "convention", "radiological")),
+        advances=bool(getattr(found, "advance", False)),
+    )
+
+
+def _preferences() -> Any:
+    from napari.settings import get_plugin_settings
+
+    return getattr(get_plugin_settings(PLUGIN), "review", None)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "reviewer"

@@ -1,0 +1,103 @@
+"""ShownCase: the layers of the case that lies on the desk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from numpy.typing import NDArray
+
+from unetr_app.napari.layers import Source, edited_layers, image_layers
+from unetr_app.review import display
+from unetr_app.review.editing import Change, display_to_source, stroke
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from unetr_app.review.desk import Desk
+
+Piece = tuple[tuple[NDArray[Any], ...], NDArray[Any]]
+
+
+class ShownCase:
+    """A case as layers: its images, and the labels that are edited.
+
+    The labels layers show views of the array that the desk's history owns, so that what is painted
+    is on the source grid at once.
+
+    Args:
+        desk: The open case.
+        viewer: Gets the layers.
+    """
+
+    def __init__(self, desk: Desk, viewer: ViewerModel):
+        self.desk = desk
+        self._viewer = viewer
+        self.segmentation = desk.start
+        self.geometry = desk.start.geometry
+        self.labels_of = {label.value: label for label in self.segmentation.labels}
+        volume = desk.loaded.volume
+        name = desk.loaded.case_id
+        self.images: list[Image] = [] if volume is None else image_layers(volume, name)
+        self.labels: list[Labels] = edited_layers(
+            self.segmentation, desk.history.data, f"{name} labels"
+        )
+        viewer.layers.extend([*self.images, *self.labels])
+        self.extras: list[Layer] = []
+
+    @property
+    def is_overlapping(self) -> bool:
+        """Is each label a mask of its own?"""
+        return self.segmentation.is_overlapping
+
+    def layer_of(self, value: int) -> Labels:
+        """The layer that a label is painted on."""
+        if not self.is_overlapping:
+            return self.labels[0]
+        return self.labels[self.segmentation.labels.values.index(value)]
+
+    def value_in_layer(self, value: int) -> int:
+        """What a label's voxels hold in its layer."""
+        return 1 if self.is_overlapping else value
+
+    def add_extra(self, layer: Layer, *, below_labels: bool = False) -> None:
+        """Show one layer more, until the case is left or `remove_extra`."""
+        self.extras.append(layer)
+        if below_labels and self.labels:
+            self._viewer.layers.insert(self._viewer.layers.index(self.labels[0]), layer)
+        else:
+            self._viewer.layers.append(layer)
+
+    def remove_extra(self, layer: Layer) -> None:
+        """Take such a layer away again; one that is gone already is no error."""
+        if layer in self.extras:
+            self.extras.remove(layer)
+        if layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
+    def painted(self, layer: Layer, pieces: Sequence[Piece], name: str) -> Change | None:
+        """What a stroke changed, by the array that is edited; None where nothing.
+
+        Args:
+            layer: The layer that was painted on.
+            pieces: Indices in the layer's own order and the values before, as they were painted.
+            name: Of the step.
+        """
+        source = layer.metadata.get("unetr_app")
+        row = source.part if isinstance(source, Source) and self.is_overlapping else None
+        data = self.desk.history.data
+        flat: list[tuple[NDArray[np.int64], NDArray[Any]]] = []
+        for indices, before in pieces:
+            at = display_to_source(indices, self.geometry)
+            where = np.ravel_multi_index(at, self.geometry.shape).astype(np.int64).ravel()
+            flat.append((where + (row or 0) * int(np.prod(self.geometry.shape)), before.ravel()))
+        return stroke(data, flat, name)
+
+    def leave(self) -> None:
+        """Take all its layers out of the viewer."""
+        for layer in [*self.extras, *self.labels, *self.images]:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+        self.extras, self.labels, self.images = [], [], []

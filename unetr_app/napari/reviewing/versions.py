@@ -1,0 +1,80 @@
+"""VersionControl: what was saved of a case, and going back to it."""
+
+from __future__ import annotations
+
+from napari.layers import Labels
+
+from unetr_app.napari.layers import label_layers
+from unetr_app.napari.pages import HistoryPage
+from unetr_app.napari.reviewing.bench import Bench
+from unetr_app.napari.reviewing.shown_case import ShownCase
+from unetr_app.review.editing import Change
+
+
+class VersionControl:
+    """Lists versions, shows one beside the current labels, and goes back to one.
+
+    Args:
+        bench: Shared by all controls.
+        page: The list of versions.
+    """
+
+    def __init__(self, bench: Bench, page: HistoryPage):
+        self._bench, self._page = bench, page
+        self._layers: list[Labels] = []
+        page.shown.connect(self.show)
+        page.restored.connect(self.restore)
+        bench.case_shown.connect(self._begin)
+        bench.case_leaving.connect(self._end)
+        bench.rows_changed.connect(self._list)
+
+    def show(self, number: int) -> None:
+        """Show a version as outlines over the case; 0 is the prediction, -1 takes them away."""
+        shown = self._bench.shown
+        if shown is None:
+            return
+        for layer in self._layers:
+            shown.remove_extra(layer)
+        self._layers = []
+        if number < 0:
+            return
+        with self._bench.careful():
+            found = shown.desk.read_version(number) if number else shown.desk.loaded.prediction
+            name = f"version {number}" if number else "prediction"
+            self._layers = label_layers(found, name)
+            for layer in self._layers:
+                layer.contour, layer.opacity, layer.editable = 1, 1.0, False
+                shown.add_extra(layer)
+
+    def restore(self, number: int) -> None:
+        """Make the labels what they were in a version (0: the prediction), as a step to undo."""
+        shown = self._bench.shown
+        if shown is None:
+            return
+        if shown.desk.read_only:
+            self._bench.say(shown.desk.read_only, "warning")
+            return
+        with self._bench.careful():
+            change = shown.desk.change_to(number)
+            if change is None:
+                self._bench.say("The labels are as they were then.")
+                return
+            self._tell(shown, shown.desk.history.apply(change))
+
+    def _tell(self, shown: ShownCase, change: Change | None) -> None:
+        for layer in shown.labels:
+            self._bench.views.refresh_labels(layer)
+        if change is not None:
+            self._bench.say(f"{change.name}: {len(change.where):,} voxels changed.")
+            self._bench.labels_changed.emit(change)
+
+    def _begin(self, shown: ShownCase) -> None:
+        self._layers = []
+        self._list()
+
+    def _end(self, shown: ShownCase) -> None:
+        self._layers = []
+
+    def _list(self) -> None:
+        if self._bench.shown is not None:
+            self._page.show_versions(self._bench.shown.desk.versions)

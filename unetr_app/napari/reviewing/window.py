@@ -1,0 +1,126 @@
+"""ReviewWindow: a napari window made into a place to review segmentations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from napari import Viewer
+from qtpy.QtCore import Qt
+
+from unetr_app.napari.pages import ReviewPanel
+from unetr_app.napari.reviewing.bench import Bench
+from unetr_app.napari.reviewing.cases import CaseControl
+from unetr_app.napari.reviewing.compare import CompareControl
+from unetr_app.napari.reviewing.edits import EditControl
+from unetr_app.napari.reviewing.export import ExportControl
+from unetr_app.napari.reviewing.keyboard import Keyboard
+from unetr_app.napari.reviewing.labels import LabelControl
+from unetr_app.napari.reviewing.planes import PlaneControl
+from unetr_app.napari.reviewing.settings import ReviewSettings, read_settings
+from unetr_app.napari.reviewing.uncertainty import UncertaintyControl
+from unetr_app.napari.reviewing.versions import VersionControl
+from unetr_app.napari.views import LinkedViews
+from unetr_app.review.keys import KEYS
+
+_WIDER = 1.25
+_REPEATED = ("undo", "redo", "smaller_brush", "larger_brush", "next_uncertain", "next_changed")
+
+
+class ReviewWindow:
+    """The pages, the planes and the keys of a review, in a napari window.
+
+    Args:
+        viewer: napari's; its layer list and controls make room.
+        settings: Reviewer and habits; the preferences' where absent.
+    """
+
+    def __init__(self, viewer: Viewer, settings: ReviewSettings | None = None):
+        chosen = settings or read_settings()
+        self.panel = ReviewPanel()
+        self.views = LinkedViews(viewer)
+        self.bench = bench = Bench(viewer, self.views, self.panel)
+        self.labels = LabelControl(bench, self.panel.labels)
+        self.edits = EditControl(bench, self.panel.edit)
+        self.planes = PlaneControl(bench, self.panel.display, convention=chosen.convention)
+        self.compare = CompareControl(bench, self.panel.compare)
+        self.uncertainty = UncertaintyControl(bench, self.panel.uncertainty)
+        self.versions = VersionControl(bench, self.panel.history)
+        self.export = ExportControl(bench, self.panel.export)
+        self.cases = CaseControl(
+            bench, self.panel.cases, reviewer=chosen.reviewer, advances=chosen.advances
+        )
+        self._docks = [
+            viewer.window.add_dock_widget(self.views, name="Planes", area="bottom"),
+            viewer.window.add_dock_widget(self.panel, name="Review", area="right"),
+        ]
+        window = viewer.window._qt_window  # napari gives no other way to it
+        self._keyboard = Keyboard(window, self._bindings(), self._repeated())
+        window.destroyed.connect(self.close)
+
+    def open(self, path: str | Path, reviews: str | Path | None = None) -> None:
+        """Show a worklist.
+
+        Args:
+            path: Output folder, list, data set or folder of images with labels.
+            reviews: Where decisions and versions are kept; beside the cases where absent.
+
+        Raises:
+            UnetrError: If there is no worklist at that path.
+        """
+        self.cases.open_worklist(Path(path), None if reviews is None else Path(reviews))
+
+    def close(self) -> None:
+        """Put the case away, let go of its lock and of napari's keys."""
+        self._keyboard.release()
+        self.cases.leave()
+        self.bench.background.close()
+        self.views.close()
+
+    def _bindings(self) -> dict[str, Callable[[], None]]:
+        actions = self._actions()
+        return {spelt: actions[key.action] for key in KEYS for spelt in key.keys}
+
+    def _repeated(self) -> frozenset[str]:
+        return frozenset(spelt for key in KEYS if key.action in _REPEATED for spelt in key.keys)
+
+    def _actions(self) -> dict[str, Callable[[], None]]:
+        cases, edits, labels, planes = self.cases, self.edits, self.labels, self.planes
+        return {
+            "next_case": cases.next,
+            "previous_case": cases.previous,
+            "accept": cases.accept,
+            "edit": self._edit,
+            "reject": cases.reject,
+            "flag": cases.toggle_flag,
+            **{f"grade_{n}": lambda n=n: cases.grade(n) for n in range(1, 6)},
+            "comment": self.panel.cases.focus_comment,
+            "brush": lambda: edits.choose_tool("brush"),
+            "erase": lambda: edits.choose_tool("erase"),
+            "fill": lambda: edits.choose_tool("fill"),
+            "brush_3d": lambda: edits.choose_tool("brush3d"),
+            "pan": lambda: edits.choose_tool("pan"),
+            "smaller_brush": lambda: edits.widen(1 / _WIDER),
+            "larger_brush": lambda: edits.widen(_WIDER),
+            "undo": edits.undo,
+            "redo": edits.redo,
+            "save_version": edits.save,
+            "leave": self._leave_field,
+            "next_uncertain": self.uncertainty.next_uncertain,
+            "next_changed": self.uncertainty.next_changed,
+            "solo": lambda: labels.solo(edits.value),
+            "show_labels": labels.show_all,
+            "jump": lambda: labels.jump(edits.value),
+            "contour": labels.toggle_contour,
+            "next_window": planes.next_preset,
+            "convention": planes.toggle_convention,
+            "crosshair": planes.toggle_crosshair,
+        }
+
+    def _edit(self) -> None:
+        self.cases.edit()
+        self.edits.choose_tool("brush")
+
+    def _leave_field(self) -> None:
+        self.edits.choose_tool("pan")
+        self.bench.viewer.window._qt_window.setFocus(Qt.FocusReason.OtherFocusReason)
