@@ -1,0 +1,93 @@
+"""Letters: which side of the patient an edge shows, and which slice this is.
+
+They are napari's own canvas overlays, so they stay at the edges whatever the camera does.
+"""
+
+from __future__ import annotations
+
+from napari.components import ViewerModel
+from napari.components.overlays import TextOverlay
+
+from unetr_app.review.display import DISPLAY_CODES
+
+Letters = tuple[str, str, str, str]  # left, right, top, bottom
+_EDGES = {
+    "left": "middle_left",
+    "right": "middle_right",
+    "top": "top_center",
+    "bottom": "bottom_center",
+}
+_OPPOSITE = dict(zip("IPLSAR", "SARIPL", strict=True))
+_LETTER_POINTS = 14
+_TITLE_POINTS = 9
+
+
+class LettersOverlay:
+    """The letters and the title of one view.
+
+    Args:
+        viewer: The view's model.
+        plane: Name of the plane, shown in the title.
+        axis: The display axis that the view is sliced along, 0 to 2.
+    """
+
+    def __init__(self, viewer: ViewerModel, plane: str, axis: int) -> None:
+        self._viewer = viewer
+        self._plane = plane
+        self._axis = axis
+        self._letters: Letters = ("", "", "", "")
+        self._is_mirrored = False
+        for edge, position in _EDGES.items():
+            viewer.canvas.overlays[_key(edge)] = TextOverlay(
+                position=position, font_size=_LETTER_POINTS
+            )
+        viewer.canvas.overlays[_key("title")] = TextOverlay(
+            position="top_left", font_size=_TITLE_POINTS
+        )
+
+    def set_letters(self, letters: Letters) -> None:
+        """Letters at the left, right, top and bottom edge as the array lies, unmirrored."""
+        self._letters = letters
+        self._write()
+
+    def set_mirrored(self, mirrored: bool) -> None:
+        """Is the view drawn with left and right exchanged?"""
+        self._is_mirrored = mirrored
+        self._write()
+
+    def show_slice(self) -> None:
+        """Write the plane, the slice's position and its number.
+
+        The position counts from the scanner's origin along the grid's axis, as in "S 12.5 mm".
+        """
+        dims = self._viewer.dims
+        if dims.ndim != 3 or dims.ndisplay != 2:
+            self._set("title", "")
+            return
+        where = dims.point[self._axis]
+        code = DISPLAY_CODES[self._axis]
+        side = code if where > 0 else _OPPOSITE[code]
+        number = f"{dims.current_step[self._axis] + 1}/{dims.nsteps[self._axis]}"
+        self._set("title", f"{self._plane.capitalize()}  {side} {abs(where):.1f} mm  {number}")
+
+    def close(self) -> None:
+        """Take letters and title off the canvas."""
+        for name in (*_EDGES, "title"):
+            del self._viewer.canvas.overlays[_key(name)]
+
+    def _write(self) -> None:
+        left, right, top, bottom = self._letters
+        if self._is_mirrored:
+            left, right = right, left
+        for edge, letter in zip(_EDGES, (left, right, top, bottom), strict=True):
+            self._set(edge, letter)
+
+    def _set(self, name: str, text: str) -> None:
+        overlay = self._viewer.canvas.overlays[_key(name)]
+        assert isinstance(overlay, TextOverlay)
+        overlay.text = text
+        overlay.visible = bool(text)
+
+
+def _key(name: str) -> str:
+    return f"unetr_{name}"
