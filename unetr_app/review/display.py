@@ -32,6 +32,7 @@ from unetr_app.geometry import Geometry, Shape, Triple
 from unetr_app.volume import reoriented_array
 
 DISPLAY_CODES = "IPL"
+PLANES = ("axial", "coronal", "sagittal")  # their slices lie along the axes of the display frame
 SAME_AXES_DEG = 0.05  # 0.2 mm at 200 mm from the scanner's origin
 
 

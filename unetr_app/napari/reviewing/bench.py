@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,15 @@ from qtpy.QtWidgets import QApplication
 
 from unetr_app.errors import DeviceMemory, UnetrError
 from unetr_app.napari.reviewing.background import Background
+from unetr_app.review.flags import quality_flags
 
 if TYPE_CHECKING:
     from napari import Viewer
 
     from unetr_app.napari.pages import ReviewPanel
     from unetr_app.napari.reviewing.shown_case import ShownCase
-    from unetr_app.napari.views import LinkedViews
+    from unetr_app.napari.views.linked_views import LinkedViews
+    from unetr_app.review.statistics import LabelStatistics
 
 
 class Bench(QObject):
@@ -53,6 +55,13 @@ class Bench(QObject):
     def complain(self, problem: UnetrError) -> None:
         """Tell the reviewer what went wrong and what to do."""
         self.say(str(problem), "error")
+
+    def note_flags(self, shown: ShownCase, statistics: Sequence[LabelStatistics]) -> None:
+        """Keep what speaks against the labels of a case for the table of cases."""
+        flags = quality_flags(statistics, shown.geometry, expected=shown.expected)
+        with self.careful():
+            self.worklist.note_findings(shown.desk.loaded.case_id, {"flags": flags})
+            self.rows_changed.emit()
 
     @contextmanager
     def careful(self) -> Generator[None]:

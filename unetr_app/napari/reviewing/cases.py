@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unetr_app.errors import UnetrError
+from unetr_app.errors import CaseInUse, UnetrError
 from unetr_app.napari.pages import CasesPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.loader import CaseLoader
 from unetr_app.napari.reviewing.shown_case import ShownCase
-from unetr_app.review import CaseInUse, open_worklist
+from unetr_app.review import open_worklist
 
 _GRADES = 5
 
@@ -49,18 +49,23 @@ class CaseControl:
         page.arranged.connect(self._arrange)
         self._bench.rows_changed.connect(self.show_rows)
 
-    def open_worklist(self, path: Path, reviews: Path | None = None) -> None:
-        """Show a worklist, at the case where the work stopped.
+    def open_worklist(self, path: Path, reviews: Path | None = None, case_id: str = "") -> None:
+        """Show a worklist.
+
+        Args:
+            path: Of the worklist.
+            reviews: Where decisions are kept; beside the cases where absent.
+            case_id: The case to begin with; where the work stopped where empty.
 
         Raises:
-            UnetrError: If there is none at that path.
+            UnetrError: If there is no worklist at that path, or no such case in it.
         """
         worklist = open_worklist(path, reviews=reviews)
         self.leave()
         self._bench.worklist = worklist
         self._loader = CaseLoader(worklist.load, self._bench.background)
         self.show_rows()
-        begin = worklist.resume_at()
+        begin = worklist.find(case_id).id if case_id else worklist.resume_at()
         if begin is None:
             self._bench.say("No case here can be opened; the table says why.", "warning")
         else:

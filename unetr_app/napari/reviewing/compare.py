@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Labels
+from qtpy.QtWidgets import QFileDialog
 
 from unetr_app.napari.layers import difference_layer
 from unetr_app.napari.pages import ComparePage
@@ -35,7 +36,7 @@ class CompareControl:
         self._is_shown = False
         page.compare_wanted.connect(self.compare)
         page.difference_shown.connect(self.show_difference)
-        page.file_chosen.connect(self.add_file)
+        page.file_wanted.connect(self.ask_file)
         bench.case_shown.connect(self._begin)
         bench.case_leaving.connect(self._end)
 
@@ -51,9 +52,7 @@ class CompareControl:
             one, other = self._named(shown, first), self._named(shown, second)
             return compare_segmentations(one, other), difference_map(one, other)
 
-        self._bench.background.run(
-            work, lambda found: self._show(shown, *found), self._fail
-        )
+        self._bench.background.run(work, lambda found: self._show(shown, *found), self._fail)
 
     def show_difference(self, is_shown: bool) -> None:
         """Show or hide where the two differ."""
@@ -62,6 +61,14 @@ class CompareControl:
             self._layer.visible = is_shown
         elif is_shown:
             self.compare(*self._pair)
+
+    def ask_file(self) -> None:
+        """Ask for a file of labels."""
+        path, _ = QFileDialog.getOpenFileName(
+            self._page, "Labels to compare with", "", "Labels (*.nii *.nii.gz *.nrrd *.mha *.mhd)"
+        )
+        if path:
+            self.add_file(path)
 
     def add_file(self, path: str) -> None:
         """Read labels of a file, to be compared with."""
@@ -72,7 +79,7 @@ class CompareControl:
             name = Path(path).name
             self._files[name] = read_labels(Path(path))
             self._page.show_choices(self._choices(shown))
-            self._page.choose(EDIT, name)
+        self.compare(EDIT, name)
 
     def _begin(self, shown: ShownCase) -> None:
         self._files = {}

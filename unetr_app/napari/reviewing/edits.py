@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from napari.layers import Labels
@@ -10,7 +10,8 @@ from napari.layers import Labels
 from unetr_app.napari.pages import EditPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import Piece, ShownCase
-from unetr_app.review.editing import Change, Editor
+from unetr_app.review.editing.change import Change
+from unetr_app.review.editing.editor import Editor
 
 # Tool: mode of napari's labels layer, and in how many dimensions it works.
 _TOOLS = {
@@ -21,7 +22,20 @@ _TOOLS = {
     "brush3d": ("paint", 3),
     "erase3d": ("erase", 3),
 }
-_BRUSH_MM = 8.0
+
+_Operation = Callable[[Editor, ShownCase, Mapping[str, Any]], Change | None]
+_OPERATIONS: dict[str, _Operation] = {
+    "keep_largest": lambda editor, _, o: editor.largest_component(o["value"]),
+    "remove_islands": lambda editor, _, o: editor.remove_islands(o["value"], o["below_ml"]),
+    "fill_holes": lambda editor, _, o: editor.fill_holes(o["value"]),
+    "grow": lambda editor, _, o: editor.grow(o["value"], o["mm"]),
+    "shrink": lambda editor, _, o: editor.shrink(o["value"], o["mm"]),
+    "interpolate": lambda editor, shown, o: editor.interpolate(
+        o["value"], shown.axis_of(o["plane"])
+    ),
+    "replace": lambda editor, _, o: editor.replace(o["value"], o["by"]),
+    "clear": lambda editor, _, o: editor.clear(o["value"]),
+}
 
 
 class EditControl:
@@ -30,11 +44,12 @@ class EditControl:
     Args:
         bench: Shared by all controls.
         page: The tools.
+        brush_mm: Diameter of the brush to begin with.
     """
 
-    def __init__(self, bench: Bench, page: EditPage):
+    def __init__(self, bench: Bench, page: EditPage, *, brush_mm: float):
         self._bench, self._page = bench, page
-        self._tool, self._brush_mm, self._value = "pan", _BRUSH_MM, 0
+        self._tool, self._brush_mm, self._value = "pan", brush_mm, 0
         self._editor: Editor | None = None
         page.tool_chosen.connect(self.choose_tool)
         page.brush_changed.connect(self.set_brush)
@@ -90,15 +105,15 @@ class EditControl:
         """Change the labels as a whole.
 
         Args:
-            name: A method of `unetr_app.review.editing.Editor`.
-            options: Its arguments.
+            name: As of `unetr_app.napari.pages.operations.Operations`.
+            options: Its parameters; ``value`` is the label.
         """
         shown = self._bench.shown
         if shown is None or self._editor is None or not self._is_writable(shown):
             return
         with self._bench.careful():
             with self._bench.busy(f"{name.replace('_', ' ')} …"):
-                change = getattr(self._editor, name)(**options)
+                change = _OPERATIONS[name](self._editor, shown, options)
             if change is None:
                 self._bench.say("Nothing to change.")
             else:

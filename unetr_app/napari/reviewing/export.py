@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,30 +30,33 @@ class ExportControl:
         """Write what the page asks for.
 
         Args:
-            wanted: ``kind`` (``"nifti"``, ``"seg"``, ``"report"`` or ``"training"``), ``cases``
-                (``"this"`` or ``"accepted"``) and ``folder``.
+            wanted: As of `unetr_app.napari.pages.ExportPage`.
         """
         worklist, shown = self._bench.worklist, self._bench.shown
         if worklist is None:
             return
-        case_id = shown.desk.loaded.case_id if shown and wanted["cases"] == "this" else None
+        case_id = shown.desk.loaded.case_id if shown and not wanted["all_accepted"] else ""
         if shown is not None and case_id and not shown.desk.read_only:
             with self._bench.careful():  # what is exported is a version, so that it can be found
                 shown.desk.save("exported")
                 self._bench.rows_changed.emit()
-        self._page.show_progress(0, 0)
-        self._bench.background.run(
-            lambda: export.export(worklist, wanted["kind"], Path(wanted["folder"]), case_id),
-            self._show,
-            self._fail,
-        )
+        self._page.show_progress(0, len(wanted["kinds"]))
+        folder = Path(wanted["folder"])
+
+        def work() -> list[Any]:
+            return [
+                export.export(worklist, kind, folder, case_id=case_id) for kind in wanted["kinds"]
+            ]
+
+        self._bench.background.run(work, self._show, self._fail)
 
     def _begin(self, shown: ShownCase) -> None:
         self._page.show_available(export.unavailable(shown.desk))
 
-    def _show(self, result: Any) -> None:
-        self._page.show_result(str(result))
-        self._bench.say(str(result))
+    def _show(self, results: Sequence[Any]) -> None:
+        words = " ".join(str(result) for result in results)
+        self._page.show_result(words)
+        self._bench.say(words)
 
     def _fail(self, problem: UnetrError) -> None:
         self._page.show_result(str(problem))

@@ -12,9 +12,8 @@ from unetr_app.napari.pages import LabelsPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.review import display
-from unetr_app.review.editing import Change
-from unetr_app.review.flags import quality_flags
-from unetr_app.review.statistics import jump_to, label_statistics
+from unetr_app.review.editing.change import Change
+from unetr_app.review.statistics import LabelStatistics, jump_to, label_statistics, updated
 
 _PAUSE_MS = 400  # after the last stroke, before labels are measured again
 
@@ -34,6 +33,8 @@ class LabelControl:
         self._colours: dict[int, tuple[int, int, int]] = {}
         self._opacity, self._contour = 0.5, 0
         self._measuring: Future[Any] | None = None
+        self._statistics: tuple[LabelStatistics, ...] = ()
+        self._changes: list[Change] = []  # since they were measured
         self._pause = QTimer()
         self._pause.setSingleShot(True)
         self._pause.setInterval(_PAUSE_MS)
@@ -97,7 +98,10 @@ class LabelControl:
         shown = self._bench.shown
         if shown is None or value not in shown.labels_of:
             return
-        at = jump_to(shown.desk.history.data, shown.segmentation.labels, value)
+        if not self._statistics:
+            self._bench.say("The labels are still being measured.")
+            return
+        at = jump_to(shown.desk.history.data, self._statistics, value)
         if at is None:
             self._bench.say(f"{shown.labels_of[value].name} has no voxel.")
         else:
@@ -114,14 +118,10 @@ class LabelControl:
         self._hidden, self._solo = set(), 0
         self._page.show_labels(shown.segmentation.labels)
         self._paint()
-        self._measure()
-        for value in shown.segmentation.labels.values:
-            at = jump_to(shown.desk.history.data, shown.segmentation.labels, value)
-            if at is not None:
-                self._bench.views.move_to(display.to_point(at, shown.geometry))
-                return
+        self._statistics, self._changes = (), []
         middle = [n // 2 for n in shown.geometry.shape]
         self._bench.views.move_to(display.to_point(middle, shown.geometry))
+        self._measure()
 
     def _end(self, shown: ShownCase) -> None:
         self._pause.stop()
@@ -129,6 +129,7 @@ class LabelControl:
             self._measuring.cancel()
 
     def _changed(self, change: Change) -> None:
+        self._changes.append(change)
         self._pause.start()
 
     def _paint(self) -> None:
@@ -148,24 +149,40 @@ class LabelControl:
             layer.opacity, layer.contour = self._opacity, self._contour
 
     def _measure(self) -> None:
-        """Measure all labels in a thread."""
+        """Measure what has changed, or all labels of a case that was just opened, in a thread."""
         shown = self._bench.shown
         if shown is None:
             return
-        volume = shown.desk.loaded.volume
-        image = None if volume is None else volume.data[0]
+        changes, self._changes = self._changes, []
+        known = self._statistics
+        if self._measuring is not None and self._measuring.cancel():
+            known = ()  # what that job would have measured is not known
+        loaded, geometry = shown.desk.loaded, shown.geometry
+        image = None if loaded.volume is None else loaded.volume.data[0]
         data, labels = shown.desk.history.data, shown.segmentation.labels
-        if self._measuring is not None:
-            self._measuring.cancel()
+
+        def work() -> tuple[LabelStatistics, ...]:
+            if not known:
+                return label_statistics(data, geometry, labels, image)
+            found = known
+            for change in changes:
+                found = updated(found, data, change, geometry=geometry, image=image)
+            return found
+
         self._measuring = self._bench.background.run(
-            lambda: label_statistics(data, shown.geometry, labels, image),
-            lambda found: self._show_statistics(shown, found),
-            self._bench.complain,
+            work, lambda found: self._show_statistics(shown, found), self._bench.complain
         )
 
-    def _show_statistics(self, shown: ShownCase, found: Any) -> None:
+    def _show_statistics(self, shown: ShownCase, found: tuple[LabelStatistics, ...]) -> None:
         if shown is not self._bench.shown:
             return
+        is_first, self._statistics = not self._statistics, found
         self._page.show_statistics(found)
-        flags = quality_flags(found, shown.geometry)
-        self._bench.note_flags(shown, flags)
+        if is_first:
+            self._go_to_the_largest(shown)
+        self._bench.note_flags(shown, found)
+
+    def _go_to_the_largest(self, shown: ShownCase) -> None:
+        largest = max(self._statistics, key=lambda row: row.voxels, default=None)
+        if largest is not None and largest.voxels:
+            self.jump(largest.value)

@@ -9,10 +9,10 @@ from unetr_app.napari.pages import DisplayPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.planes import intensity_window, looks_like_ct
+from unetr_app.review.display import PLANES
 from unetr_app.review.intensity_windows import CT_PRESETS, IntensityWindow
 from unetr_app.review.letters import edge_letters
-
-_PLANES = ("axial", "coronal", "sagittal")
+from unetr_app.volume import Volume
 
 
 class PlaneControl:
@@ -28,12 +28,13 @@ class PlaneControl:
         self._bench, self._page = bench, page
         self.convention = convention
         self._presets: list[IntensityWindow] = []
-        self._at = 0
+        self._at, self._has_own = 0, False
         self._has_crosshair = True
         page.window_chosen.connect(self.set_window)
         page.preset_chosen.connect(self.choose_preset)
         page.convention_chosen.connect(self.set_convention)
         page.crosshair_shown.connect(self.show_crosshair)
+        page.letters_shown.connect(bench.views.show_letters)
         page.image_chosen.connect(self.show_image)
         bench.case_shown.connect(self._begin)
         bench.views.window_dragged.connect(self._dragged)
@@ -64,8 +65,6 @@ class PlaneControl:
         self.convention = convention
         self._bench.views.set_convention(convention)
         self._page.show_convention(convention)
-        if self._bench.shown is not None:
-            self._show_letters(self._bench.shown)
 
     def toggle_convention(self) -> None:
         """From radiological to neurological or back."""
@@ -91,17 +90,20 @@ class PlaneControl:
     def _begin(self, shown: ShownCase) -> None:
         self._bench.views.set_convention(self.convention)
         self._show_letters(shown)
-        self._presets = _presets_of(shown.desk.loaded)
+        own = _own_windows(shown.desk.loaded)
+        self._has_own = bool(own)
+        self._presets = [*own, *_usual_windows(shown.desk.loaded.volume)]
         self._at = 0
         self._page.show_presets([(p.name, p.level, p.width) for p in self._presets])
+        self._page.show_own("" if self._has_own else "the image stores no window")
         self._page.show_images([layer.name for layer in shown.images])
         self._page.show_convention(self.convention)
         if self._presets:
             self.set_window(self._presets[0].level, self._presets[0].width)
 
     def _show_letters(self, shown: ShownCase) -> None:
-        for plane in _PLANES:
-            letters = edge_letters(shown.geometry, plane, self.convention)
+        for plane in PLANES:  # the views exchange left and right themselves
+            letters = edge_letters(shown.geometry, plane, "radiological")
             self._bench.views.set_letters(plane, letters)
 
     def _dragged(self, low: float, high: float) -> None:
@@ -116,12 +118,15 @@ class PlaneControl:
                 layer.contrast_limits = (low, high)
 
 
-def _presets_of(loaded: Any) -> list[IntensityWindow]:
-    """The windows of a case's own files, then those that suit it; the first is shown."""
-    volume = loaded.volume
+def _own_windows(loaded: Any) -> list[IntensityWindow]:
+    """The windows that a case's own files name."""
+    return [*read_windows(loaded.image_paths)] if loaded.is_dicom and loaded.volume else []
+
+
+def _usual_windows(volume: Volume | None) -> list[IntensityWindow]:
+    """The windows that suit an image by its values."""
     if volume is None:
         return []
-    found = [*read_windows(loaded.image_paths)] if loaded.is_dicom else []
     low, high = intensity_window(volume)
-    found.append(IntensityWindow("automatic", (low + high) / 2, high - low))
+    found = [IntensityWindow("automatic", (low + high) / 2, high - low)]
     return [*found, *CT_PRESETS] if looks_like_ct(volume) else found

@@ -35,9 +35,7 @@ def open_window(
     return window
 
 
-def run(
-    path: Path, *, reviews: Path | None = None, reviewer: str = "", case_id: str = ""
-) -> None:
+def run(path: Path, *, reviews: Path | None = None, reviewer: str = "", case_id: str = "") -> None:
     """Open the window and stay until it is closed; arguments as of `open_window`."""
     window = open_window(path, reviews=reviews, reviewer=reviewer, case_id=case_id)
     napari.run()

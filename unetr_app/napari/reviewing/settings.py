@@ -17,11 +17,13 @@ class ReviewSettings:
         reviewer: Named in decisions and versions.
         convention: ``"radiological"`` or ``"neurological"``.
         advances: Whether accepting or rejecting a case shows the next one.
+        brush_mm: Diameter of the brush when a window opens.
     """
 
     reviewer: str
     convention: str = "radiological"
     advances: bool = False
+    brush_mm: float = 8.0
 
 
 def read_settings() -> ReviewSettings:
@@ -31,6 +33,7 @@ def read_settings() -> ReviewSettings:
         reviewer=str(getattr(found, "reviewer", "") or _login()),
         convention=str(getattr(found, "convention", "radiological")),
         advances=bool(getattr(found, "advance", False)),
+        brush_mm=float(getattr(found, "brush_mm", 8.0)),
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
 
-from unetr_app.napari.layers import Source, edited_layers, image_layers
-from unetr_app.review import display
-from unetr_app.review.editing import Change, display_to_source, stroke
+from unetr_app.napari.layers import edited_layers, image_layers
+from unetr_app.review.display import DISPLAY_CODES, PLANES
+from unetr_app.review.editing.change import Change
+from unetr_app.review.editing.strokes import display_to_source, stroke
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -62,6 +62,11 @@ class ShownCase:
         """What a label's voxels hold in its layer."""
         return 1 if self.is_overlapping else value
 
+    def axis_of(self, plane: str) -> int:
+        """The axis of the source grid that a plane's slices lie along."""
+        order, _ = self.geometry.reorientation(DISPLAY_CODES)
+        return order[PLANES.index(plane)]
+
     def add_extra(self, layer: Layer, *, below_labels: bool = False) -> None:
         """Show one layer more, until the case is left or `remove_extra`."""
         self.extras.append(layer)
@@ -85,15 +90,9 @@ class ShownCase:
             pieces: Indices in the layer's own order and the values before, as they were painted.
             name: Of the step.
         """
-        source = layer.metadata.get("unetr_app")
-        row = source.part if isinstance(source, Source) and self.is_overlapping else None
-        data = self.desk.history.data
-        flat: list[tuple[NDArray[np.int64], NDArray[Any]]] = []
-        for indices, before in pieces:
-            at = display_to_source(indices, self.geometry)
-            where = np.ravel_multi_index(at, self.geometry.shape).astype(np.int64).ravel()
-            flat.append((where + (row or 0) * int(np.prod(self.geometry.shape)), before.ravel()))
-        return stroke(data, flat, name)
+        row = self.labels.index(layer) if self.is_overlapping else None
+        at_source = [(display_to_source(at, self.geometry), before) for at, before in pieces]
+        return stroke(self.desk.history.data, at_source, name, row=row)
 
     def leave(self) -> None:
         """Take all its layers out of the viewer."""

@@ -14,8 +14,6 @@ from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.review import display
 from unetr_app.review.uncertainty import HOW_TO_GET_ONE, next_changed, next_uncertain, slice_scores
 
-_PLANES = ("axial", "coronal", "sagittal")  # along the axes of the display frame
-
 
 class UncertaintyControl:
     """Jumps to uncertain and to changed slices, and shows the map of uncertainty.
@@ -98,7 +96,7 @@ class UncertaintyControl:
 
     @property
     def _axis(self) -> int:
-        return _PLANES.index(self._plane)
+        return display.PLANES.index(self._plane)
 
     @property
     def _spacing(self) -> float:
@@ -137,15 +135,14 @@ class UncertaintyControl:
 
     def _changed(self, shown: ShownCase) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """For each slice of the plane, in the order of display: does it differ from the start?"""
-        order, flips = shown.geometry.reorientation(display.DISPLAY_CODES)
-        changed = np.zeros(shown.geometry.shape[order[self._axis]], dtype=np.bool_)
-        changed[shown.desk.history.changed_slices(order[self._axis])] = True
+        axis = shown.axis_of(self._plane)
+        changed = np.zeros(shown.geometry.shape[axis], dtype=np.bool_)
+        changed[shown.desk.history.changed_slices(axis)] = True
+        _, flips = shown.geometry.reorientation(display.DISPLAY_CODES)
         return changed[::-1] if self._axis in flips else changed
 
     def _show(self) -> None:
         shown = self._bench.shown
         if shown is not None:
             scores = None if self._scores is None else self._scores[self._axis]
-            self._page.show_scores(
-                self._plane, scores, self._current(shown), self._changed(shown)
-            )
+            self._page.show_scores(self._plane, scores, self._current(shown), self._changed(shown))

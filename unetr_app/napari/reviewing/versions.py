@@ -8,7 +8,7 @@ from unetr_app.napari.layers import label_layers
 from unetr_app.napari.pages import HistoryPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
-from unetr_app.review.editing import Change
+from unetr_app.review.editing.change import Change
 
 
 class VersionControl:

@@ -16,13 +16,15 @@ from unetr_app.napari.reviewing.edits import EditControl
 from unetr_app.napari.reviewing.export import ExportControl
 from unetr_app.napari.reviewing.keyboard import Keyboard
 from unetr_app.napari.reviewing.labels import LabelControl
+from unetr_app.napari.reviewing.leaving import Leaving
 from unetr_app.napari.reviewing.planes import PlaneControl
 from unetr_app.napari.reviewing.settings import ReviewSettings, read_settings
 from unetr_app.napari.reviewing.uncertainty import UncertaintyControl
 from unetr_app.napari.reviewing.versions import VersionControl
-from unetr_app.napari.views import LinkedViews
+from unetr_app.napari.views.linked_views import LinkedViews
 from unetr_app.review.keys import KEYS
 
+_SIZE = (1500, 900)  # pixels
 _WIDER = 1.25
 _REPEATED = ("undo", "redo", "smaller_brush", "larger_brush", "next_uncertain", "next_changed")
 
@@ -31,17 +33,24 @@ class ReviewWindow:
     """The pages, the planes and the keys of a review, in a napari window.
 
     Args:
-        viewer: napari's; its layer list and controls make room.
+        viewer: napari's.
         settings: Reviewer and habits; the preferences' where absent.
+        has_panel_dock: Whether the pages get a dock of their own; else the caller shows `panel`.
     """
 
-    def __init__(self, viewer: Viewer, settings: ReviewSettings | None = None):
+    def __init__(
+        self,
+        viewer: Viewer,
+        settings: ReviewSettings | None = None,
+        *,
+        has_panel_dock: bool = True,
+    ):
         chosen = settings or read_settings()
         self.panel = ReviewPanel()
         self.views = LinkedViews(viewer)
         self.bench = bench = Bench(viewer, self.views, self.panel)
         self.labels = LabelControl(bench, self.panel.labels)
-        self.edits = EditControl(bench, self.panel.edit)
+        self.edits = EditControl(bench, self.panel.edit, brush_mm=chosen.brush_mm)
         self.planes = PlaneControl(bench, self.panel.display, convention=chosen.convention)
         self.compare = CompareControl(bench, self.panel.compare)
         self.uncertainty = UncertaintyControl(bench, self.panel.uncertainty)
@@ -50,28 +59,42 @@ class ReviewWindow:
         self.cases = CaseControl(
             bench, self.panel.cases, reviewer=chosen.reviewer, advances=chosen.advances
         )
-        self._docks = [
-            viewer.window.add_dock_widget(self.views, name="Planes", area="bottom"),
-            viewer.window.add_dock_widget(self.panel, name="Review", area="right"),
-        ]
-        window = viewer.window._qt_window  # napari gives no other way to it
-        self._keyboard = Keyboard(window, self._bindings(), self._repeated())
-        window.destroyed.connect(self.close)
+        self._is_open = True
+        self._main = viewer.window._qt_window  # napari gives no other way to it
+        planes = viewer.window.add_dock_widget(self.views, name="Planes", area="right")
+        if has_panel_dock:
+            pages = viewer.window.add_dock_widget(self.panel, name="Review", area="right")
+            self._main.splitDockWidget(planes, pages, Qt.Orientation.Horizontal)
+        self._keyboard = Keyboard(self._main, self._bindings(), self._repeated())
+        self._leaving = Leaving(self._main, self.close)
 
-    def open(self, path: str | Path, reviews: str | Path | None = None) -> None:
+    def make_room(self) -> None:
+        """Hide napari's list and controls of layers; its Window menu brings them back."""
+        viewer = self.bench.viewer.window._qt_viewer
+        viewer.dockLayerList.setVisible(False)
+        viewer.dockLayerControls.setVisible(False)
+        self._main.resize(*_SIZE)
+
+    def open(self, path: str | Path, reviews: str | Path | None = None, case_id: str = "") -> None:
         """Show a worklist.
 
         Args:
             path: Output folder, list, data set or folder of images with labels.
             reviews: Where decisions and versions are kept; beside the cases where absent.
+            case_id: The case to begin with; where the work stopped where empty.
 
         Raises:
-            UnetrError: If there is no worklist at that path.
+            UnetrError: If there is no worklist at that path, or no such case in it.
         """
-        self.cases.open_worklist(Path(path), None if reviews is None else Path(reviews))
+        kept = None if reviews is None else Path(reviews)
+        self.cases.open_worklist(Path(path), kept, case_id)
 
     def close(self) -> None:
-        """Put the case away, let go of its lock and of napari's keys."""
+        """Put the case away, let go of its lock and of napari's keys; once."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._leaving.release()
         self._keyboard.release()
         self.cases.leave()
         self.bench.background.close()
