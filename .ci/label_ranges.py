@@ -1,8 +1,9 @@
-"""Measures what the labels of training cases have, for the ``label_ranges`` of a bundle's metadata.
+"""Measures labels of training cases, for the ``label_ranges`` of a bundle's metadata.
 
-``python .ci/label_ranges.py SET 1,2,3,4`` prints the lowest and highest volume of each label in these
-folds of a data set in the Decathlon's layout, and how many parts 95 of 100 cases have at most: stray
-voxels of one annotator must not excuse those of a network. ``--intensities`` adds the mean intensity, which only means something where scanners share a scale (CT).
+``python .ci/label_ranges.py SET 1,2,3,4`` prints the lowest and highest volume of each label in
+these folds of a data set in the Decathlon's layout, and how many parts 95 of 100 cases have at
+most: stray voxels of an annotator must not excuse those of a network. ``--intensities`` adds the
+mean intensity, which only means something where scanners share a scale (CT).
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ def test_ranges_go_by_name_in_any_case():
 @pytest.mark.parametrize(
     "row",
     [
-        {"millilitres": [1]}, {"millilitres": [2, 1]}, {"mean": "ab"}, {"mean": 3}, {"mean": [0, "x"]},
+        {"millilitres": [1]}, {"millilitres": [2, 1]}, {"mean": "ab"}, {"mean": 3},
+        {"mean": [0, "x"]},
         {"millilitres": [0, float("nan")]}, {"components": "many"}, [1, 2], 7,
     ],
 )  # fmt: skip

@@ -27,11 +27,11 @@ class Step:
 
 
 @st.composite
-def cases(draw, masks=st.booleans()):
+def cases(draw):
     geometry = draw(geometries(max_side=6))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     share = draw(st.sampled_from([0.0, 0.1, 0.6]))
-    if draw(masks):
+    if draw(st.booleans()):
         data = rng.random((3, *geometry.shape)) < share
     else:
         there = rng.random(geometry.shape) < share
