@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from napari.layers import Labels
 from qtpy.QtWidgets import QFileDialog
 
@@ -13,7 +12,7 @@ from unetr_app.napari.layers import difference_layer
 from unetr_app.napari.pages import ComparePage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
-from unetr_app.review.comparison import compare_segmentations, difference_map
+from unetr_app.review.comparison import aligned, compare_segmentations, difference_map
 from unetr_app.review.results import read_labels
 from unetr_app.volume import Segmentation
 
@@ -50,9 +49,11 @@ class CompareControl:
 
         def work() -> Any:
             one, other = self._named(shown, first), self._named(shown, second)
-            return compare_segmentations(one, other), difference_map(one, other)
+            there = aligned(one, other)
+            rows = compare_segmentations(one, there.segmentation)
+            return rows, difference_map(one, there.segmentation), there.warnings
 
-        self._bench.background.run(work, lambda found: self._show(shown, *found), self._fail)
+        self._bench.background.run(work, lambda found: self._show(shown, found), self._fail)
 
     def show_difference(self, is_shown: bool) -> None:
         """Show or hide where the two differ."""
@@ -107,11 +108,14 @@ class CompareControl:
             return self._files[name]
         return desk.read_version(int(name.rsplit(" ", 1)[-1]))
 
-    def _show(self, shown: ShownCase, rows: Any, difference: np.ndarray[Any, Any]) -> None:
+    def _show(self, shown: ShownCase, found: Any) -> None:
         if shown is not self._bench.shown:
             return
+        rows, difference, warnings = found
         self._page.show_busy("")
         self._page.show_rows(rows)
+        for words in warnings:
+            self._bench.say(words, "warning")
         if self._layer is not None:
             shown.remove_extra(self._layer)
         self._layer = difference_layer(difference, shown.geometry, "difference")

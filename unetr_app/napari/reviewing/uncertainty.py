@@ -12,7 +12,13 @@ from unetr_app.napari.pages import UncertaintyPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.review import display
-from unetr_app.review.uncertainty import HOW_TO_GET_ONE, next_changed, next_uncertain, slice_scores
+from unetr_app.review.uncertainty import (
+    NO_MAP,
+    SliceScores,
+    next_changed,
+    next_uncertain,
+    slice_scores,
+)
 
 
 class UncertaintyControl:
@@ -26,7 +32,7 @@ class UncertaintyControl:
     def __init__(self, bench: Bench, page: UncertaintyPage):
         self._bench, self._page = bench, page
         self._plane = "axial"
-        self._scores: Any = None
+        self._scores: SliceScores | None = None
         self._visited: dict[str, list[int]] = {}
         self._layer: Image | None = None
         self._is_shown, self._opacity = False, 0.5
@@ -49,15 +55,13 @@ class UncertaintyControl:
     def next_uncertain(self) -> None:
         """Go to the most uncertain slice that was not visited yet."""
         if self._scores is None:
-            self._bench.say(HOW_TO_GET_ONE, "warning")
+            self._bench.say(NO_MAP, "warning")
             return
         visited = self._visited.setdefault(self._plane, [])
-        found = next_uncertain(self._scores[self._axis], visited, self._spacing)
+        found = next_uncertain(self._scores, self._axis, visited)
         if found is None:
             self._bench.say("No slice is uncertain.")
             return
-        if found in visited:
-            visited.clear()
         visited.append(found)
         self.go_to(found)
 
@@ -107,15 +111,16 @@ class UncertaintyControl:
         self._visited, self._scores = {}, None
         uncertainty = shown.desk.loaded.uncertainty
         if uncertainty is None:
-            self._page.show_missing(HOW_TO_GET_ONE)
+            self._page.show_missing(NO_MAP)
             self._show()
             return
         self._layer = map_layer(uncertainty.data[0], shown.geometry, "uncertainty")
         self._layer.visible, self._layer.opacity = self._is_shown, self._opacity
         shown.add_extra(self._layer, below_labels=True)
         data = display.to_display(uncertainty.data[0], shown.geometry)
+        grid = shown.geometry.reoriented(display.DISPLAY_CODES)
         self._bench.background.run(
-            lambda: slice_scores(data, display.place(shown.geometry).scale),
+            lambda: slice_scores(data, grid),
             lambda scores: self._keep(shown, scores),
             self._bench.complain,
         )
@@ -144,5 +149,5 @@ class UncertaintyControl:
     def _show(self) -> None:
         shown = self._bench.shown
         if shown is not None:
-            scores = None if self._scores is None else self._scores[self._axis]
+            scores = None if self._scores is None else self._scores.areas_cm2[self._axis]
             self._page.show_scores(self._plane, scores, self._current(shown), self._changed(shown))
