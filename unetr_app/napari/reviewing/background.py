@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal  # pyright: ignore[reportPrivateImportUsage]
+from qtpy.QtCore import QObject, Signal
 
 from unetr_app.errors import DeviceMemory, UnetrError
 

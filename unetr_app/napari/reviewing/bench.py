@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Qt, Signal  # pyright: ignore[reportPrivateImportUsage]
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QApplication
 
 from unetr_app.errors import DeviceMemory, UnetrError
@@ -16,7 +16,7 @@ from unetr_app.review.flags import quality_flags
 if TYPE_CHECKING:
     from napari import Viewer
 
-    from unetr_app.napari.pages import ReviewPanel
+    from unetr_app.napari.pages.panel import ReviewPanel
     from unetr_app.napari.reviewing.shown_case import ShownCase
     from unetr_app.napari.views.linked_views import LinkedViews
     from unetr_app.review.statistics import LabelStatistics

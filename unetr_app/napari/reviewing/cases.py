@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unetr_app.errors import CaseInUse, UnetrError
-from unetr_app.napari.pages import CasesPage
+from unetr_app.napari.pages.cases import CasesPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.loader import CaseLoader
 from unetr_app.napari.reviewing.shown_case import ShownCase

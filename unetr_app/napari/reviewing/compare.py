@@ -9,7 +9,7 @@ from napari.layers import Labels
 from qtpy.QtWidgets import QFileDialog
 
 from unetr_app.napari.layers import difference_layer
-from unetr_app.napari.pages import ComparePage
+from unetr_app.napari.pages.compare import ComparePage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.review.comparison import aligned, compare_segmentations, difference_map

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari.layers import Labels
 
-from unetr_app.napari.pages import EditPage
+from unetr_app.napari.pages.edit import EditPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import Piece, ShownCase
 from unetr_app.review.editing.change import Change

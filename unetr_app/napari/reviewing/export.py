@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unetr_app.errors import UnetrError
-from unetr_app.napari.pages import ExportPage
+from unetr_app.napari.pages.export import ExportPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.review import export

@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import QTimer
 
 from unetr_app.napari.layers import Rgba, colour_labels, opaque
-from unetr_app.napari.pages import LabelsPage
+from unetr_app.napari.pages.labels import LabelsPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.review import display

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unetr_app.io.dicom.window import read_windows
-from unetr_app.napari.pages import DisplayPage
+from unetr_app.napari.pages.display import DisplayPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.planes import intensity_window, looks_like_ct

@@ -82,7 +82,7 @@ class ShownCase:
         if layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
-    def painted(self, layer: Layer, pieces: Sequence[Piece], name: str) -> Change | None:
+    def painted(self, layer: Labels, pieces: Sequence[Piece], name: str) -> Change | None:
         """What a stroke changed, by the array that is edited; None where nothing.
 
         Args:

@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Image
 
 from unetr_app.napari.layers import map_layer
-from unetr_app.napari.pages import UncertaintyPage
+from unetr_app.napari.pages.uncertainty import UncertaintyPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.review import display

@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari.layers import Labels
 
 from unetr_app.napari.layers import label_layers
-from unetr_app.napari.pages import HistoryPage
+from unetr_app.napari.pages.history import HistoryPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.review.editing.change import Change

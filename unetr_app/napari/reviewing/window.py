@@ -8,7 +8,7 @@ from pathlib import Path
 from napari import Viewer
 from qtpy.QtCore import Qt
 
-from unetr_app.napari.pages import ReviewPanel
+from unetr_app.napari.pages.panel import ReviewPanel
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.cases import CaseControl
 from unetr_app.napari.reviewing.compare import CompareControl
