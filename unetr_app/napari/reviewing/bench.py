@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication
 
 from unetr_app.errors import DeviceMemory, UnetrError
 from unetr_app.napari.reviewing.background import Background
+from unetr_app.review.expected import ExpectedRanges, trained_ranges
 from unetr_app.review.flags import quality_flags
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Bench(QObject):
         self.viewer, self.views, self.panel = viewer, views, panel
         self.background = Background()
         self.worklist: Any = None
+        self._ranges: dict[str, ExpectedRanges | None] = {}
         self.shown: ShownCase | None = None
 
     def say(self, words: str, kind: str = "info") -> None:
@@ -58,10 +60,20 @@ class Bench(QObject):
 
     def note_flags(self, shown: ShownCase, statistics: Sequence[LabelStatistics]) -> None:
         """Keep what speaks against the labels of a case for the table of cases."""
-        flags = quality_flags(statistics, shown.geometry, expected=shown.expected)
+        flags = quality_flags(statistics, shown.geometry, expected=self._expected(shown))
         with self.careful():
             self.worklist.note_findings(shown.desk.loaded.case_id, {"flags": flags})
             self.rows_changed.emit()
+
+    def _expected(self, shown: ShownCase) -> ExpectedRanges | None:
+        """What the labels of the case's bundle measured in training; None where unknown."""
+        name = str(shown.segmentation.provenance.get("bundle", ""))
+        if name not in self._ranges:
+            try:
+                self._ranges[name] = trained_ranges(name) if name else None
+            except UnetrError:  # the bundle is not installed here
+                self._ranges[name] = None
+        return self._ranges[name]
 
     @contextmanager
     def careful(self) -> Generator[None]:
