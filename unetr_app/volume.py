@@ -41,7 +41,7 @@ def _contiguous(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
 
 
 def values_in(array: NDArray[Any]) -> list[int]:
-    """The values of an array, ascending; of small unsigned integers counted without sorting."""
+    """The values of an array, ascending; small unsigned integers are counted, not sorted."""
     if array.dtype not in (np.uint8, np.uint16) or array.size < _LARGE:
         return np.unique(array).tolist()
     flat = array.ravel(order="K")  # no copy, in whichever order it lies
