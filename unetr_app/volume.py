@@ -25,9 +25,7 @@ def _view(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _contiguous(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    """As `np.ascontiguousarray`; large arrays in Fortran order, as files hold them, three times
-    faster: in blocks that fit the processor's cache.
-    """
+    """As `np.ascontiguousarray`; large arrays in Fortran order block by block, as caches like."""
     if array.size < _LARGE or array.ndim < 3 or array.flags.c_contiguous:
         return np.ascontiguousarray(array, dtype=dtype)
     made = np.empty(array.shape, dtype=dtype)
@@ -42,7 +40,7 @@ def _contiguous(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
 
 def values_in(array: NDArray[Any]) -> list[int]:
     """The values of an array, ascending; small unsigned integers are counted, not sorted."""
-    if array.dtype not in (np.uint8, np.uint16) or array.size < _LARGE:
+    if array.dtype.str not in ("|u1", "<u2") or array.size < _LARGE:
         return np.unique(array).tolist()
     flat = array.ravel(order="K")  # no copy, in whichever order it lies
     seen = np.zeros(np.iinfo(array.dtype).max + 1, dtype=np.int64)

@@ -18,9 +18,7 @@ from unetr_app.io.files import find_files
 from unetr_app.io.formats import Format, detect
 
 
-def find_pairs(
-    inputs: Sequence[str], *, out: str = "", keep_names: bool = False
-) -> FoundPairs:
+def find_pairs(inputs: Sequence[str], *, out: str = "", keep_names: bool = False) -> FoundPairs:
     """Find images with their labels.
 
     DICOM objects (SEG, RTSTRUCT) belong to the series whose UIDs they name; label maps to the image
@@ -54,7 +52,9 @@ def find_pairs(
     broken = [Unmatched(c.input, c.problem) for c in cases
               if c.kind == "file" and c.problem and c.form in ("", Format.DICOM)]  # fmt: skip
     return FoundPairs(
-        _identified([*pairs, *named], keep_names=keep_names), (*unmatched, *without, *broken), unlabelled + alone
+        _identified([*pairs, *named], keep_names=keep_names),
+        (*unmatched, *without, *broken),
+        unlabelled + alone,
     )
 
 

@@ -36,6 +36,8 @@ class Decision:
         reviewer: Who; filled in by the desk.
         when: ISO 8601, UTC; filled in by the desk.
         version: The version that it is about; 0 for the prediction.
+        prediction_hash: Of the prediction that was there; filled in by the desk.
+        source_hash: Of the image that was there; filled in by the desk.
 
     Raises:
         InvalidRequest: If there is no such status or grade.
@@ -48,6 +50,8 @@ class Decision:
     reviewer: str = ""
     when: str = ""
     version: int = 0
+    prediction_hash: str = ""
+    source_hash: str = ""
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -62,7 +66,8 @@ class Decision:
         return {
             "status": self.status, "flagged": self.flagged, "grade": self.grade,
             "comment": self.comment, "reviewer": self.reviewer, "when": self.when,
-            "version": self.version,
+            "version": self.version, "prediction_hash": self.prediction_hash,
+            "source_hash": self.source_hash,
         }  # fmt: skip
 
     @classmethod
@@ -73,6 +78,7 @@ class Decision:
                 found["status"], bool(found.get("flagged")), int(found.get("grade") or 0),
                 str(found.get("comment") or ""), str(found.get("reviewer") or ""),
                 str(found.get("when") or ""), int(found.get("version") or 0),
+                str(found.get("prediction_hash") or ""), str(found.get("source_hash") or ""),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError, InvalidRequest):
             return None

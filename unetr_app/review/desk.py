@@ -63,7 +63,7 @@ class Desk:
         self._steps_saved = 0
         self._log = Log(folder.log)
         events = self._log.events()
-        self.decision: Decision = decision_in(events)
+        self.decision: Decision = decision_in(events, max(loaded.numbers, default=0))
         self.warnings: tuple[str, ...] = loaded.warnings
         if held is not None:
             self.versions.tidy()
@@ -117,7 +117,10 @@ class Desk:
         self._require_writable()
         if decision.status == "accepted":
             self.save("accepted")
-        whole = replace(decision, reviewer=self.reviewer, when=now(), version=self._base)
+        whole = replace(
+            decision, reviewer=self.reviewer, when=now(), version=self._base,
+            prediction_hash=self.loaded.prediction_hash, source_hash=self.loaded.source_hash,
+        )  # fmt: skip
         self._log.append("decided", **{k: v for k, v in whole.to_dict().items() if k != "when"})
         self.decision = whole
         return whole

@@ -138,9 +138,7 @@ def _read_second(
     return Segmentation(found.data, prediction.geometry, found.labels, found.provenance)
 
 
-def _read_uncertainty(
-    entry: Entry, prediction: Segmentation, warnings: list[str]
-) -> Volume | None:
+def _read_uncertainty(entry: Entry, prediction: Segmentation, warnings: list[str]) -> Volume | None:
     if entry.uncertainty is None:
         return None
     try:

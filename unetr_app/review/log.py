@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -85,11 +86,16 @@ def _events(content: bytes) -> Iterator[dict[str, Any]]:
             yield cast("dict[str, Any]", row)
 
 
-def decision_in(events: Sequence[Event]) -> Decision:
+def decision_in(events: Sequence[Event], newest: int = 0) -> Decision:
     """What is decided after these events.
 
     A version that is saved after a decision reopens the case: what was accepted, or rejected, is
     no longer what there is.
+
+    Args:
+        events: Oldest first.
+        newest: Number of the newest version that is there; a process may have been killed after
+            it saved one and before it logged that.
 
     Example:
         >>> decision_in([{"event": "decided", "status": "accepted"}]).status
@@ -105,4 +111,6 @@ def decision_in(events: Sequence[Event]) -> Decision:
             whole = {**decision.to_dict(), "status": "editing", "version": event.get("version")}
             who = {"reviewer": event.get("reviewer"), "when": event.get("when")}
             decision = Decision.from_dict(whole | who) or decision
+    if newest > decision.version:
+        decision = replace(decision, status="editing", version=newest)
     return decision

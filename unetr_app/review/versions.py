@@ -57,7 +57,9 @@ class Versions:
 
     def all(self) -> list[Version]:
         """The versions whose description can be read, oldest first."""
-        return [found for number in self.numbers() if isinstance(found := self.get(number), Version)]
+        return [
+            found for number in self.numbers() if isinstance(found := self.get(number), Version)
+        ]
 
     def get(self, number: int) -> Version | UnetrError:
         """The description of a version, or why it cannot be read."""

@@ -104,6 +104,14 @@ class Worklist:
         """
         return self._row(self.entry(case_id))
 
+    def decision(self, case_id: str) -> Decision:
+        """What is decided of a case, and on which version, prediction and image.
+
+        Raises:
+            InvalidRequest: If there is no such case.
+        """
+        return self._look(self.entry(case_id)).decision
+
     def entry(self, case_id: str) -> Entry:
         """A case as its source names it.
 
@@ -119,8 +127,9 @@ class Worklist:
         return CaseFolder(self.folder / self.entry(case_id).id)
 
     def resume_at(self) -> str | None:
-        """Where the work stopped: the first case under edit, else the one opened last, else the
-        first that nobody decided on; None where there is nothing to open.
+        """Where the work stopped; None where there is nothing to open.
+
+        The first case under edit, else the one opened last, else the first without a decision.
         """
         rows = [row for row in self.rows() if row.problem is None]
         editing = next((row.case_id for row in rows if row.status == "editing"), None)
@@ -213,11 +222,11 @@ class Worklist:
         seen = self._seen.get(entry.id)
         if seen is None or seen.stamp != stamp:
             events = Log(folder.log).events()
+            numbers = Versions(folder.versions).numbers()
             opened = (str(e.get("when")) for e in reversed(events) if e["event"] == "opened")
             seen = _Seen(
-                stamp, decision_in(events), Findings.of(folder),
-                len(Versions(folder.versions).numbers()), holds_steps(folder.strokes),
-                next(opened, ""),
+                stamp, decision_in(events, max(numbers, default=0)), Findings.of(folder),
+                len(numbers), holds_steps(folder.strokes), next(opened, ""),
             )  # fmt: skip
             self._seen[entry.id] = seen
         return seen
