@@ -10,6 +10,7 @@
     ├── UnusableBundle         a bundle folder that is incomplete or cannot be opened
     │   └── UnusableWeights    weights that are missing, damaged or of another network
     ├── UnwritableOutput       a result that could not be written whole
+    ├── CaseInUse              a case that another reviewer has open
     ├── InvalidRequest         arguments that contradict each other or name nothing
     ├── RemoteFailure          a server that cannot be reached, refuses, or answers nonsense
     ├── DeviceMemory           the device ran out of memory
@@ -90,6 +91,12 @@ class UnwritableOutput(UnetrError):
     """A result could not be written whole."""
 
     code = "unwritable-output"
+
+
+class CaseInUse(UnetrError):
+    """Another reviewer, or another window, has the case open."""
+
+    code = "case-in-use"
 
 
 class InvalidRequest(UnetrError):

@@ -97,6 +97,11 @@ class EditHistory:
         return self.data.ndim == 4
 
     @property
+    def steps(self) -> tuple[str, ...]:
+        """Names of all steps that `undo` can take back, oldest first."""
+        return tuple(step.name for step in self._undo)
+
+    @property
     def undoable(self) -> str:
         """Name of the step that `undo` would take back; empty where there is none."""
         return self._undo[-1].name if self._undo else ""

@@ -1,0 +1,270 @@
+"""Desk: a case that a reviewer has open, locked, with everything needed to change it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+
+from unetr_app.errors import InvalidRequest, UnwritableOutput
+from unetr_app.review.case_folder import CaseFolder
+from unetr_app.review.clock import Clock
+from unetr_app.review.decision import Decision, now
+from unetr_app.review.editing.history import EditHistory
+from unetr_app.review.editing.journal import StrokeJournal, base_hash
+from unetr_app.review.holder import Held
+from unetr_app.review.loaded import LoadedCase
+from unetr_app.review.loading import files_of, prediction_hash_of, source_hash_of
+from unetr_app.review.log import Log, decision_in
+from unetr_app.review.saving import Circumstances, described
+from unetr_app.review.sources.entry import Entry
+from unetr_app.review.stamps import Hashes, stamp_of
+from unetr_app.review.strokes import begin, holds_steps, remove, restored, set_aside
+from unetr_app.review.version import Version
+from unetr_app.review.versions import Versions
+from unetr_app.volume import Segmentation
+
+
+class Desk:
+    """An open case. Build it with `unetr_app.review.worklist.Worklist.open`.
+
+    Args:
+        entry: The case as its source names it.
+        folder: Its review.
+        loaded: What is in memory of it.
+        reviewer: Who has it open.
+        held: Its lock; None for looking at it only.
+
+    Attributes:
+        loaded: What is in memory of the case.
+        versions: What was saved.
+        start: The newest version, or the prediction: what edits are counted from.
+        history: The array that is edited, with its undo; its strokes are on the disk.
+        decision: What is decided.
+        clock: Seconds spent; pause it when the reviewer is away.
+        warnings: What the reviewer should know, in order.
+    """
+
+    def __init__(
+        self, entry: Entry, folder: CaseFolder, loaded: LoadedCase, reviewer: str,
+        held: Held | None,
+    ):  # fmt: skip
+        self.loaded = loaded
+        self.reviewer = reviewer
+        self.versions = Versions(folder.versions)
+        self.start: Segmentation = loaded.labels
+        self.history: EditHistory = begin(self.start)
+        self.clock = Clock()
+        self._entry, self._folder, self._held = entry, folder, held
+        self._stamp = loaded.stamp
+        self._base = loaded.version.number if loaded.version is not None else 0
+        self._seconds_saved = 0.0
+        self._steps_saved = 0
+        self._log = Log(folder.log)
+        events = self._log.events()
+        self.decision: Decision = decision_in(events, max(loaded.numbers, default=0))
+        self.warnings: tuple[str, ...] = loaded.warnings
+        if held is not None:
+            self.versions.tidy()
+            self._warn(*_replaced_since(events, loaded))
+            self._warn(*restored(folder.strokes, self.start, self.history, self._before_start()))
+            self._log.append("opened", reviewer=reviewer, source_hash=loaded.source_hash,
+                             prediction_hash=loaded.prediction_hash)  # fmt: skip
+
+    @property
+    def case_id(self) -> str:
+        """The case."""
+        return self.loaded.case_id
+
+    @property
+    def is_read_only(self) -> bool:
+        """Is it only looked at?"""
+        return self._held is None
+
+    @property
+    def is_unsaved(self) -> bool:
+        """Are there strokes that are in no version?"""
+        journal = self.history.journal
+        pending = isinstance(journal, StrokeJournal) and journal.pending > 0
+        return not self.is_read_only and (pending or holds_steps(self._folder.strokes))
+
+    @property
+    def seconds(self) -> float:
+        """Spent on it since it was opened, without the breaks."""
+        return self.clock.seconds
+
+    @property
+    def labels(self) -> Segmentation:
+        """The labels as they are edited now; a copy."""
+        start = self.start
+        return Segmentation(self.history.data.copy(), start.geometry, start.labels,
+                            start.provenance)  # fmt: skip
+
+    def record(self, decision: Decision) -> Decision:
+        """Keep what the reviewer decides; what is accepted is saved first where it was edited.
+
+        Args:
+            decision: Reviewer, time and version are filled in.
+
+        Returns:
+            What was kept.
+
+        Raises:
+            InvalidRequest: If the case is only looked at, or closed.
+            UnwritableOutput: If it cannot be written.
+        """
+        self._require_writable()
+        if decision.status == "accepted":
+            self.save("accepted")
+        whole = replace(
+            decision, reviewer=self.reviewer, when=now(), version=self._base,
+            prediction_hash=self.loaded.prediction_hash, source_hash=self.loaded.source_hash,
+        )  # fmt: skip
+        self._log.append("decided", **{k: v for k, v in whole.to_dict().items() if k != "when"})
+        self.decision = whole
+        return whole
+
+    def save(self, reason: str = "saved") -> Version | None:
+        """Save the labels as a new version.
+
+        Returns:
+            The version; None where nothing differs from the newest one.
+
+        Raises:
+            InvalidRequest: If the case is only looked at, or closed.
+            UnwritableOutput: If it cannot be written; every stroke is kept.
+        """
+        self._require_writable()
+        self._warn(*self.check_files())
+        if np.array_equal(self.history.data, self.start.data):
+            return None
+        labels = self.labels
+        how = Circumstances(
+            self.reviewer, reason, self._base, self.seconds - self._seconds_saved,
+            self.history.steps[self._steps_saved :], self.warnings,
+        )  # fmt: skip
+        version = self.versions.add(
+            labels, described(labels, self.start, self.loaded, how), after=self._highest()
+        )
+        self.start, self._base = labels, version.number
+        self._seconds_saved, self._steps_saved = self.seconds, len(self.history.steps)
+        self.decision = replace(self.decision, status="editing", version=version.number,
+                                reviewer=self.reviewer, when=version.when)  # fmt: skip
+        self._log.append("saved", reviewer=self.reviewer, version=version.number, reason=reason)
+        self._begin_journal()
+        return version
+
+    def discard_strokes(self) -> None:
+        """Go back to the newest version, or the prediction; the journal of strokes is set aside.
+
+        `history` is a new one around the same array.
+
+        Raises:
+            InvalidRequest: If the case is only looked at, or closed.
+            UnwritableOutput: If the journal cannot be set aside.
+        """
+        self._require_writable()
+        if self._folder.strokes.exists():
+            set_aside(self._folder.strokes)
+        data = self.history.data
+        data[...] = self.start.data
+        self.history = EditHistory(data, self.start.labels.values, start=self.start.data)
+        self._steps_saved = 0
+        self._warn(*restored(self._folder.strokes, self.start, self.history))
+        self._log.append("discarded", reviewer=self.reviewer)
+
+    def check_files(self) -> tuple[str, ...]:
+        """Were image or prediction replaced since the case was opened? What to tell the reviewer.
+
+        Their contents are read only where sizes or times differ.
+        """
+        stamp = stamp_of(files_of(self._entry, self.loaded.image))
+        if stamp == self._stamp:
+            return ()
+        self._stamp = stamp
+        hashes = Hashes(self._folder.hashes)
+        told: list[str] = []
+        if prediction_hash_of(self._entry, hashes) != self.loaded.prediction_hash:
+            told.append("the prediction was replaced or removed while the case was open; edits "
+                        "belong to the one before: save, close, and open the case again")  # fmt: skip
+        if source_hash_of(self._entry, hashes) != self.loaded.source_hash:
+            told.append("the image was replaced or removed while the case was open; edits belong "
+                        "to the one before: save, close, and open the case again")  # fmt: skip
+        return tuple(told)
+
+    def note(self, event: str, **fields: object) -> None:
+        """Log something else that was done, such as an export.
+
+        Raises:
+            UnwritableOutput: If it cannot be written.
+        """
+        self._require_writable()
+        self._log.append(event, reviewer=self.reviewer, **fields)
+
+    def close(self) -> None:
+        """Let go of the case; strokes that are in no version stay in their journal."""
+        if self._held is None or not self._held.lock.is_held:
+            return
+        self.clock.pause()
+        try:
+            with suppress(UnwritableOutput):
+                if np.array_equal(self.history.data, self.start.data):
+                    remove(self._folder.strokes)
+                self._log.append("closed", reviewer=self.reviewer, seconds=round(self.seconds, 1))
+        finally:
+            self.history.journal = None
+            self._held.release()
+
+    def __enter__(self) -> Desk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _before_start(self) -> Segmentation | None:
+        """The labels that the newest version was saved from, where they are there still."""
+        version = self.loaded.version
+        if version is None or not self._folder.strokes.exists():
+            return None
+        if version.base == 0:
+            return self.loaded.prediction
+        base = self.versions.get(version.base)
+        with suppress(Exception):  # damaged: then nobody knows
+            return self.versions.read(base, self.start.geometry)  # pyright: ignore
+        return None
+
+    def _begin_journal(self) -> None:
+        """Strokes from here on begin with the version that was just saved."""
+        journal = self.history.journal
+        if isinstance(journal, StrokeJournal):
+            journal.clear(base_hash(self.start.data))
+
+    def _highest(self) -> int:
+        """The highest number that a version ever had, though it may be gone."""
+        numbers = (event.get("version") for event in self._log.events())
+        return max((n for n in numbers if isinstance(n, int)), default=0)
+
+    def _require_writable(self) -> None:
+        if self._held is None or not self._held.lock.is_held:
+            raise InvalidRequest(
+                "the case is open for looking only, or closed", cure="Open it to change it."
+            )
+
+    def _warn(self, *words: str) -> None:
+        self.warnings = tuple(dict.fromkeys((*self.warnings, *words)))
+
+
+def _replaced_since(events: list[dict[str, object]], loaded: LoadedCase) -> tuple[str, ...]:
+    """What is another file than when the case was opened last."""
+    last = next((e for e in reversed(events) if e["event"] == "opened"), None)
+    if last is None:
+        return ()
+    told: list[str] = []
+    for key, what, found in (
+        ("prediction_hash", "prediction", loaded.prediction_hash),
+        ("source_hash", "image", loaded.source_hash),
+    ):
+        if last.get(key) and found and last[key] != found:
+            told.append(f"the {what} was replaced since the case was last opened: {last['when']}")
+    return tuple(told)

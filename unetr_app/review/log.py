@@ -1,0 +1,116 @@
+"""Log: what was decided and done with a case, one JSON object a line, never changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from unetr_app.batch.lock import FileLock
+from unetr_app.errors import UnwritableOutput
+from unetr_app.review.decision import Decision, now
+
+_APPEND = (
+    os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+)
+
+Event = Mapping[str, Any]
+
+
+class Log:
+    """An append-only file; several processes may append.
+
+    Each line reaches the disk before `append` returns. A line torn by a crash is passed over when
+    reading, and closed before the next one, so that it spoils no other.
+
+    Args:
+        path: The file; its folder exists when something is appended.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Add a line: ``event``, ``when`` (UTC) and further fields.
+
+        Raises:
+            UnwritableOutput: If it cannot be written; what was there is unharmed.
+        """
+        row = {"event": event, "when": now(), **fields}
+        line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            try:
+                handle = os.open(self.path, _APPEND, 0o644)
+                try:
+                    _append(handle, line)
+                finally:
+                    os.close(handle)
+            except OSError as error:
+                raise UnwritableOutput(
+                    f"the log of the review cannot be written: {error.strerror}",
+                    cure="Free some space, or check that you may write there; nothing that was "
+                    "logged before is lost.",
+                    path=self.path,
+                ) from error
+
+    def events(self) -> list[dict[str, Any]]:
+        """Every whole line, oldest first; none where there is no log or it cannot be read."""
+        try:
+            content = self.path.read_bytes()
+        except OSError:
+            return []
+        return list(_events(content))
+
+
+def _append(handle: int, line: bytes) -> None:
+    end = os.lseek(handle, 0, os.SEEK_END)
+    if end:
+        os.lseek(handle, end - 1, os.SEEK_SET)
+        if os.read(handle, 1) != b"\n":
+            line = b"\n" + line
+    while line:
+        line = line[os.write(handle, line) :]
+    os.fsync(handle)
+
+
+def _events(content: bytes) -> Iterator[dict[str, Any]]:
+    for line in content.split(b"\n"):
+        try:
+            row: Any = json.loads(line)
+        except (ValueError, RecursionError):  # torn, or not ours
+            continue
+        if isinstance(row, dict) and isinstance(row.get("event"), str):
+            yield cast("dict[str, Any]", row)
+
+
+def decision_in(events: Sequence[Event], newest: int = 0) -> Decision:
+    """What is decided after these events.
+
+    A version that is saved after a decision reopens the case: what was accepted, or rejected, is
+    no longer what there is.
+
+    Args:
+        events: Oldest first.
+        newest: Number of the newest version that is there; a process may have been killed after
+            it saved one and before it logged that.
+
+    Example:
+        >>> decision_in([{"event": "decided", "status": "accepted"}]).status
+        'accepted'
+        >>> decision_in([{"event": "decided", "status": "accepted"}, {"event": "saved"}]).status
+        'editing'
+    """
+    decision = Decision()
+    for event in events:
+        if event["event"] == "decided":
+            decision = Decision.from_dict(event) or decision
+        elif event["event"] == "saved":
+            whole = {**decision.to_dict(), "status": "editing", "version": event.get("version")}
+            who = {"reviewer": event.get("reviewer"), "when": event.get("when")}
+            decision = Decision.from_dict(whole | who) or decision
+    if newest > decision.version:
+        decision = replace(decision, status="editing", version=newest)
+    return decision

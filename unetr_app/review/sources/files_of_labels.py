@@ -1,0 +1,99 @@
+"""FilesOfLabels: label maps, SEG and RTSTRUCT objects, brought onto the grid of their image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unetr_app.cases import Case
+from unetr_app.datasets.dicom_pairs import frame_uid_of
+from unetr_app.datasets.label_file import LabelFile, told_beside
+from unetr_app.errors import UnreadableInput, UnsafeGeometry
+from unetr_app.io import read_label_map
+from unetr_app.labels import Label, LabelSet
+from unetr_app.volume import Segmentation, Volume
+
+
+@dataclass(frozen=True)
+class FilesOfLabels:
+    """One file of labels, or several that each hold some.
+
+    Args:
+        paths: The files.
+        known: What the values of label maps mean, where neither the file nor a table beside it
+            says.
+    """
+
+    paths: tuple[str, ...]
+    known: LabelSet | None = None
+
+    def read(self, case: Case | None, volume: Volume | None) -> Segmentation:
+        """Read all of them; see `unetr_app.review.sources.entry.Labels`."""
+        return merged([self._read(path, case, volume) for path in self.paths])
+
+    def _read(self, path: str, case: Case | None, volume: Volume | None) -> Segmentation:
+        file = LabelFile.of(path)
+        told = told_beside(path) if file.form == "map" else None
+        known = None if told is not None else self.known
+        if volume is None:
+            if file.form != "map":
+                raise UnreadableInput(
+                    "these labels are drawn on images, and there are none",
+                    cure="Put the images back.", path=path,
+                )  # fmt: skip
+            return _alone(path, told or known)
+        try:
+            frame_uid = "" if case is None else frame_uid_of(case)
+            return file.read(
+                volume.geometry, known=known, wanted=file.names(known), frame_uid=frame_uid
+            )
+        except UnsafeGeometry:
+            if file.form != "map":
+                raise
+            return _alone(path, told or known)  # the image is on another grid: said by the caller
+
+
+def _alone(path: str, known: LabelSet | None) -> Segmentation:
+    """A label map by itself, with the names that are known for some values."""
+    found = read_label_map(path)
+    if known is None:
+        return found
+    others = [label for label in found.labels if label.value not in known.values]
+    labels = LabelSet((*known, *others))
+    return Segmentation(found.data, found.geometry, labels, found.provenance)
+
+
+def merged(parts: Sequence[Segmentation]) -> Segmentation:
+    """Labels of several files as one: a label map, or masks where any two overlap.
+
+    Of several files the labels are numbered anew, in the order of the files.
+
+    Raises:
+        UnsafeGeometry: If they lie on different grids.
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if not all(part.geometry.is_close(first.geometry) for part in parts):
+        raise UnsafeGeometry(
+            "the files of labels lie on different grids", cure="List them as cases of their own."
+        )
+    labels: list[Label] = []
+    masks: list[np.ndarray] = []
+    for part in parts:
+        for label in part.labels:
+            taken = {other.name.casefold() for other in labels}
+            value = len(labels) + 1
+            name = label.name if label.name.casefold() not in taken else f"{label.name} {value}"
+            labels.append(Label(value, name, label.colour, label.type, label.category,
+                                label.modifier))  # fmt: skip
+            masks.append(part.mask(label.value))
+    table = LabelSet(tuple(labels))
+    data = np.zeros(first.geometry.shape, table.dtype)
+    for value, mask in enumerate(masks, start=1):
+        if data[mask].any():
+            return Segmentation(np.stack(masks), first.geometry, table, first.provenance)
+        data[mask] = value
+    return Segmentation(data, first.geometry, table, first.provenance)

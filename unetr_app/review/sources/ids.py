@@ -1,0 +1,27 @@
+"""Ids: names for entries that no other entry has, whatever the file system."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from unetr_app.cases.ids import natural
+from unetr_app.io.names import safe_name, short_hash
+from unetr_app.review.sources.entry import Entry
+
+
+def identified(entries: Sequence[Entry], unique: Sequence[str]) -> tuple[Entry, ...]:
+    """Entries with ids of their own, in their order.
+
+    Args:
+        entries: Ids may come twice.
+        unique: A text for each that tells it from all others and stays the same from day to day.
+    """
+    names = [safe_name(entry.id) for entry in entries]
+    count = Counter(name.casefold() for name in names)
+    found = [
+        replace(entry, id=name if count[name.casefold()] == 1 else f"{name}-{short_hash(text)}")
+        for entry, name, text in zip(entries, names, unique, strict=True)
+    ]
+    return tuple(sorted(found, key=lambda entry: natural(entry.id)))
