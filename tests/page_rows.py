@@ -90,7 +90,8 @@ def cases(count: int = 20) -> list[CaseLike]:
     """Cases of every status, some conspicuous, one that cannot be opened."""
     rng = np.random.default_rng(3)
     made = [
-        CaseLike(f"hippocampus_{n:03}", uncertainty=float(u)) for n, u in enumerate(rng.random(count))
+        CaseLike(f"hippocampus_{n:03}", uncertainty=float(u))
+        for n, u in enumerate(rng.random(count))
     ]
     known = {
         0: {"status": "accepted", "grade": 5, "reviewer": "A. Meier", "when": "2026-11-22 09:14"},

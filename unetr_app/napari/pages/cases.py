@@ -18,13 +18,15 @@ from unetr_app.napari.pages.parts import (
     row,
     show_words,
 )
-from unetr_app.napari.pages.rows import CaseRow, flag_sentence, flag_words
+from unetr_app.napari.pages.rows import DASH, CaseRow, flag_sentence, flag_words
 from unetr_app.napari.pages.stars import Stars
 from unetr_app.napari.pages.tables import Column, RowsModel, Table
 from unetr_app.review.keys import tooltip
 
 STATUSES = ("unreviewed", "editing", "accepted", "rejected")
 REVIEWED = ("accepted", "rejected")
+_CASE = 2  # column
+_SMALL = "QPushButton { font-size: 8pt; padding: 4px 2px; }"
 _MEANINGS = {
     "unreviewed": "nobody has decided yet",
     "editing": "being corrected",
@@ -61,12 +63,13 @@ def _columns() -> tuple[Column, ...]:
             tip="What was decided. A star: edits that are in no version yet.",
             row_tip=_status_tip,
             icon=lambda c: status_icon(_status(c)),
-            width=104,
+            width=112,
         ),
         Column(
-            "Case", lambda c: c.case_id, tip="Name of the case", row_tip=_case_tip,
-            icon=lambda c: flag_icon() if c.flagged else None, width=120,
+            "", lambda c: "", order=lambda c: not c.flagged, width=24, row_tip=_case_tip,
+            icon=lambda c: flag_icon() if c.flagged else None, tip="Flagged for another look",
         ),
+        Column("Case", lambda c: c.case_id, tip="Name of the case", row_tip=_case_tip, width=120),
         Column(
             "Findings", lambda c: ", ".join(map(flag_words, c.flags)), order=lambda c: len(c.flags),
             tip="What is conspicuous about the segmentation, by its measurements",
@@ -74,12 +77,12 @@ def _columns() -> tuple[Column, ...]:
         ),
         Column(
             "Uncertainty",
-            lambda c: "–" if c.uncertainty is None else f"{c.uncertainty:.3f}",
+            lambda c: DASH if c.uncertainty is None else f"{c.uncertainty:.3f}",
             order=lambda c: c.uncertainty, is_number=True, width=80,
-            tip="Mean uncertainty of the prediction, 0 to 1; – where there is no map",
+            tip="Mean uncertainty of the prediction, 0 to 1; a dash where there is no map",
         ),
         Column(
-            "Grade", lambda c: "★" * c.grade, order=lambda c: c.grade or None, width=66,
+            "Grade", lambda c: "★" * c.grade, order=lambda c: c.grade or None, width=78,
             tip="Quality by the reviewer, 1 to 5 stars",
         ),
         Column("Comment", lambda c: c.comment, tip="Comment of the reviewer", width=120),
@@ -87,7 +90,7 @@ def _columns() -> tuple[Column, ...]:
         Column("Reviewer", lambda c: c.reviewer, tip="Who looked at it last", width=80),
         Column("When", lambda c: c.when, tip="When it was looked at last", width=110),
         Column(
-            "Versions", lambda c: str(c.versions) if c.versions else "–",
+            "Versions", lambda c: str(c.versions) if c.versions else DASH,
             order=lambda c: c.versions, is_number=True, width=60,
             tip="How many corrected versions were saved",
         ),
@@ -138,6 +141,8 @@ class CasesPage(QWidget):
 
     def show_rows(self, rows: Sequence[CaseRow]) -> None:
         """Show these cases; filter, order, selection and scroll stay."""
+        if len(rows) != len(self._all):
+            self.table.fit_column(_CASE, [case.case_id for case in rows], 80, 190)
         self._all = rows
         self.model.show_rows(rows)
         reviewed = sum(case.status in REVIEWED for case in rows)
@@ -180,7 +185,7 @@ class CasesPage(QWidget):
     def _status_button(self, status: str) -> QPushButton:
         made = button(status.capitalize(), tip=f"Show {status} cases", checkable=True)
         made.setIcon(status_icon(status))
-        made.setStyleSheet("QPushButton { font-size: 8pt; padding: 4px 2px; }")
+        made.setStyleSheet(_SMALL)
         return made
 
     def _make_decisions(self) -> None:
@@ -195,6 +200,8 @@ class CasesPage(QWidget):
         self.reject.setIcon(status_icon("rejected"))
         self.flag = button("Flag", "flag", checkable=True)
         self.flag.setIcon(flag_icon())
+        for made in (self.accept, self.edit, self.reject, self.flag):
+            made.setStyleSheet("QPushButton { font-size: 9pt; padding: 5px 2px; }")
         self.stars = Stars()
         self.comment = TextField("Comment  C", tooltip("comment", "Comment; Enter keeps it"))
 

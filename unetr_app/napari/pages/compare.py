@@ -9,8 +9,16 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from unetr_app.labels import Colour
 from unetr_app.napari.pages.icons import swatch_icon
-from unetr_app.napari.pages.parts import Chooser, button, explain, hint, page_layout, row, show_words
-from unetr_app.napari.pages.rows import ComparisonRow
+from unetr_app.napari.pages.parts import (
+    Chooser,
+    button,
+    explain,
+    hint,
+    page_layout,
+    row,
+    show_words,
+)
+from unetr_app.napari.pages.rows import DASH, ComparisonRow
 from unetr_app.napari.pages.tables import Column, RowsModel, Table
 
 DIFFERENCE_COLOURS: dict[str, Colour] = {
@@ -23,16 +31,16 @@ DIFFERENCE_COLOURS: dict[str, Colour] = {
 
 def _columns() -> tuple[Column, ...]:
     return (
-        Column("Label", lambda r: r.name, width=96, tip="Name of the label"),
+        Column("Label", lambda r: r.name, width=90, takes_room=True, tip="Name of the label"),
         Column(
             "Dice", lambda r: _number(r.dice, 3), order=lambda r: r.dice, is_number=True, width=52,
-            tip="Overlap, 0 (none) to 1 (the same); – where neither has the label",
+            tip="Overlap, 0 (none) to 1 (the same); a dash where neither has the label",
         ),
         Column(
             "HD95 mm", lambda r: _number(r.hd95_mm, 1), order=lambda r: r.hd95_mm, is_number=True,
             width=66,
             tip="95th percentile of the distances between the surfaces, in mm;\n"
-            "– where one of them lacks the label",
+            "a dash where one of them lacks the label",
         ),
         Column(
             "Δ ml", lambda r: _number(r.difference_ml, 2, sign="+"),
@@ -42,13 +50,13 @@ def _columns() -> tuple[Column, ...]:
         Column(
             "Δ %", lambda r: _number(r.difference_percent, 1, sign="+"),
             order=lambda r: r.difference_percent, is_number=True, width=54,
-            tip="The same in percent of the first; – where the first lacks the label",
+            tip="The same in percent of the first; a dash where the first lacks the label",
         ),
     )  # fmt: skip
 
 
 def _number(value: float | None, places: int, sign: str = "") -> str:
-    return "–" if value is None or value != value else f"{value:{sign}.{places}f}"
+    return DASH if value is None or value != value else f"{value:{sign}.{places}f}"
 
 
 class ComparePage(QWidget):

@@ -39,9 +39,9 @@ class DisplayPage(QWidget):
         self.image = Chooser("Which image, or which of its channels, lies under the labels")
         self.presets = QGridLayout()
         self.presets.setSpacing(4)
-        self.level = NumberBox(-1e6, 1e6, 40, places=1)
+        self.level = NumberBox(-1e6, 1e6, 40, places=3)
         self.level.setToolTip("Level: the intensity that is shown mid-grey (HU in CT)")
-        self.width_ = NumberBox(0.001, 2e6, 400, places=1)
+        self.width_ = NumberBox(0.001, 2e6, 400, places=3)
         self.width_.setToolTip("Width: from black to white; narrow means strong contrast")
         for box in (self.level, self.width_):
             box.setSingleStep(10)

@@ -20,6 +20,7 @@ from unetr_app.napari.pages.parts import (
     hint,
     page_layout,
     row,
+    rule,
     show_words,
 )
 from unetr_app.review.keys import tooltip
@@ -123,7 +124,7 @@ class EditPage(QWidget):
         layout.addLayout(row(QLabel("Brush"), self.slider, self.brush, stretch=1))
         layout.addWidget(heading("Change the whole label"))
         layout.addWidget(self.operations)
-        layout.addWidget(heading("Steps"))
+        layout.addWidget(rule())
         line = row()
         line.addWidget(self.undo, 1)
         line.addWidget(self.redo, 1)

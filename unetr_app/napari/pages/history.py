@@ -7,8 +7,16 @@ from collections.abc import Sequence
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPlainTextEdit, QWidget
 
-from unetr_app.napari.pages.parts import button, explain, heading, hint, page_layout, row, show_words
-from unetr_app.napari.pages.rows import VersionRow
+from unetr_app.napari.pages.parts import (
+    button,
+    explain,
+    heading,
+    hint,
+    page_layout,
+    row,
+    show_words,
+)
+from unetr_app.napari.pages.rows import DASH, VersionRow
 from unetr_app.napari.pages.tables import Column, RowsModel, Table
 
 
@@ -17,21 +25,21 @@ def _name(version: VersionRow) -> str:
 
 
 def _dice(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return DASH if value is None else f"{value:.3f}"
 
 
 def _columns() -> tuple[Column, ...]:
     return (
-        Column("Version", _name, order=lambda v: v.n, width=82, tip="Prediction, then corrections"),
-        Column("Who", lambda v: v.who, width=74, tip="Who saved it"),
-        Column("When", lambda v: v.when, width=112, tip="When it was saved"),
+        Column("Version", _name, order=lambda v: v.n, width=76, tip="Prediction, then corrections"),
+        Column("Who", lambda v: v.who, width=72, tip="Who saved it"),
+        Column("When", lambda v: v.when, width=126, tip="When it was saved"),
         Column(
-            "Voxels", lambda v: f"{v.voxels_edited:,}" if v.n else "–",
+            "Voxels", lambda v: f"{v.voxels_edited:,}" if v.n else DASH,
             order=lambda v: v.voxels_edited, is_number=True, width=62,
             tip="Voxels that were changed",
         ),
         Column(
-            "Dice", lambda v: f"{_dice(v.dice_before)} → {_dice(v.dice_after)}" if v.n else "–",
+            "Dice", lambda v: f"{_dice(v.dice_before)} → {_dice(v.dice_after)}" if v.n else DASH,
             order=lambda v: v.dice_after, width=104,
             tip="Mean Dice with the prediction: before this version, and after it",
         ),
@@ -44,7 +52,7 @@ def _columns() -> tuple[Column, ...]:
 
 def _time(seconds: float | None) -> str:
     if seconds is None:
-        return "–"
+        return DASH
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
@@ -121,5 +129,5 @@ class HistoryPage(QWidget):
         elif newest == 0:
             words = "No corrected version yet. The prediction itself is never changed."
         else:
-            words = ""
+            words = "Select a version to show it, or to go back to it."
         show_words(self.words, words)

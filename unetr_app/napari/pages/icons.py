@@ -37,7 +37,9 @@ def _canvas(colour: Colour, width: float = 3.0) -> tuple[QPixmap, QPainter]:
 
 def _done(pixmap: QPixmap, painter: QPainter) -> QIcon:
     painter.end()
-    return QIcon(pixmap)
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)  # else Qt tints it in a selected row
+    return icon
 
 
 @lru_cache

@@ -22,7 +22,7 @@ from unetr_app.napari.pages.parts import (
     row,
     show_words,
 )
-from unetr_app.napari.pages.rows import LabelRow
+from unetr_app.napari.pages.rows import DASH, LabelRow
 from unetr_app.napari.pages.tables import Column, RowsModel, Table
 
 EYE, SWATCH, NAME, LOCK = 0, 1, 2, 3
@@ -43,36 +43,36 @@ def _columns() -> tuple[Column, ...]:
 
     return (
         Column(
-            "", lambda r: "", order=lambda r: not r.is_shown, width=28,
+            "", lambda r: "", order=lambda r: not r.is_shown, width=24,
             icon=lambda r: eye_icon(r.is_shown), tip="Shown or hidden: click the eye",
             row_tip=lambda r: f"Click to {'hide' if r.is_shown else 'show'} {r.label.name}",
         ),
         Column(
-            "", lambda r: "", order=lambda r: r.label.value, width=28,
+            "", lambda r: "", order=lambda r: r.label.value, width=24,
             icon=lambda r: swatch_icon(r.colour), tip="Colour: click to change it",
             row_tip=lambda r: f"Click to give {r.label.name} another colour",
         ),
         Column(
-            "Label", lambda r: r.label.name, width=104, tip="Name of the label",
+            "Label", lambda r: r.label.name, width=90, takes_room=True, tip="Name of the label",
             row_tip=lambda r: f"{r.label.name}, value {r.label.value} in the label map",
         ),
         Column(
-            "", lambda r: "", order=lambda r: not r.is_locked, width=28,
+            "", lambda r: "", order=lambda r: not r.is_locked, width=24,
             icon=lambda r: lock_icon(r.is_locked),
             tip="Locked labels are not painted over, erased or changed: click the padlock",
             row_tip=lambda r: f"Click to {'unlock' if r.is_locked else 'lock'} {r.label.name}",
         ),
         Column(
-            "ml", _volume, order=measured("millilitres"), is_number=True, width=58,
+            "ml", _volume, order=measured("millilitres"), is_number=True, width=46,
             tip="Volume in millilitres",
         ),
         Column(
-            "Mean ± SD", _intensity, order=measured("mean"), is_number=True, width=88,
+            "Mean ± SD", _intensity, order=measured("mean"), is_number=True, width=78,
             tip="Mean and standard deviation of the image's intensity in the label (HU in CT)",
         ),
         Column(
             "Pieces", lambda r: "" if r.statistics is None else str(r.statistics.components),
-            order=measured("components"), is_number=True, width=50,
+            order=measured("components"), is_number=True, width=46,
             tip="Connected components: pieces that do not touch",
         ),
     )  # fmt: skip
@@ -88,7 +88,7 @@ def _volume(shown: _Row) -> str:
 def _intensity(shown: _Row) -> str:
     found = shown.statistics
     if found is None or found.mean is None or found.standard_deviation is None:
-        return "–"
+        return DASH
     places = 0 if abs(found.mean) >= 100 else 1 if abs(found.mean) >= 1 else 3
     return f"{found.mean:.{places}f} ± {found.standard_deviation:.{places}f}"
 
@@ -231,9 +231,7 @@ class LabelsPage(QWidget):
     def _ask_colour(self, value: int) -> None:
         dialog = QColorDialog(QColor(*self._rows[value].colour), self.window())
         dialog.setModal(False)
-        dialog.colorSelected.connect(
-            lambda c: self._colour(value, (c.red(), c.green(), c.blue()))
-        )
+        dialog.colorSelected.connect(lambda c: self._colour(value, (c.red(), c.green(), c.blue())))
         dialog.move(self.mapToGlobal(QPoint(20, 20)))
         dialog.show()
 

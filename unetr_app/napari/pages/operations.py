@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from unetr_app.labels import LabelSet
 from unetr_app.napari.pages.icons import swatch_icon
-from unetr_app.napari.pages.parts import Chooser, NumberBox, button, explain
+from unetr_app.napari.pages.parts import Chooser, NumberBox, button, explain, row
 
 PLANES = (("axial", "axial slices"), ("coronal", "coronal slices"), ("sagittal", "sagittal slices"))
+
+Number = tuple[str, NumberBox | Chooser]  # a parameter's name, and where it is set
 
 
 class Operations(QWidget):
@@ -47,11 +49,9 @@ class Operations(QWidget):
         self.plane.show_items([(words, plane) for plane, words in PLANES])
         self.by = Chooser("The label that takes its place")
         self.buttons: dict[str, QPushButton] = {}
-        self._grid = QGridLayout(self)
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setSpacing(4)
-        self._grid.setColumnStretch(0, 3)
-        self._grid.setColumnStretch(1, 2)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(4)
         self._fill()
 
     def show_labels(self, labels: LabelSet) -> None:
@@ -71,38 +71,40 @@ class Operations(QWidget):
             explain(made, reason)
 
     def _fill(self) -> None:
-        self._add("keep_largest", "Keep largest piece", "Remove all but the largest component")
+        short = (
+            ("keep_largest", "Keep largest", "Remove all pieces but the largest one"),
+            ("fill_holes", "Fill holes", "Fill what the label encloses on all sides"),
+            ("clear", "Clear", "Remove the label everywhere; undo brings it back"),
+        )
+        line = row()
+        for name, text, tip in short:
+            line.addWidget(self._button(name, text, tip), 1)
+        self._layout.addLayout(line)
         self._add(
-            "remove_islands", "Remove pieces below", "Remove components smaller than this",
+            "remove_islands", "Remove pieces below", "Remove pieces that are smaller than this",
             ("below_ml", self.below),
         )  # fmt: skip
-        self._add("fill_holes", "Fill holes", "Fill what the label encloses on all sides")
+        self._add("grow", "Grow by", "Make the label larger on all sides", ("mm", self.grow_by))
         self._add(
-            "grow", "Grow by", "Make the label larger on all sides, in mm", ("mm", self.grow_by)
+            "shrink", "Shrink by", "Make the label smaller on all sides", ("mm", self.shrink_by)
         )
-        self._add(
-            "shrink", "Shrink by", "Make the label smaller on all sides, in mm",
-            ("mm", self.shrink_by),
-        )  # fmt: skip
         self._add(
             "interpolate", "Fill in between",
             "Draw the label on some slices; this fills in the slices between them",
             ("plane", self.plane),
         )  # fmt: skip
         self._add("replace", "Replace by", "Turn the label into another one", ("by", self.by))
-        self._add("clear", "Clear label", "Remove the label everywhere; undo brings it back")
 
-    def _add(
-        self, name: str, text: str, tip: str, number: tuple[str, NumberBox | Chooser] | None = None
-    ) -> None:
+    def _add(self, name: str, text: str, tip: str, number: Number) -> None:
+        line = row()
+        line.addWidget(self._button(name, text, tip, number), 3)
+        line.addWidget(number[1], 2)
+        self._layout.addLayout(line)
+
+    def _button(self, name: str, text: str, tip: str, number: Number | None = None) -> QPushButton:
         made = button(text, tip=tip)
-        place = self._grid.rowCount()
-        if number is None:
-            self._grid.addWidget(made, place, 0, 1, 2)
-        else:
-            self._grid.addWidget(made, place, 0)
-            self._grid.addWidget(number[1], place, 1)
-            number[1].setToolTip(number[1].toolTip() or tip)
+        if number is not None and not number[1].toolTip():
+            number[1].setToolTip(tip)
 
         def ask() -> None:
             said: dict[str, Any] = {"value": self._value}
@@ -113,3 +115,4 @@ class Operations(QWidget):
 
         made.clicked.connect(ask)
         self.buttons[name] = made
+        return made

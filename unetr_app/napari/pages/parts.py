@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QEvent, QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QLocale, QSize, Qt, Signal
 from qtpy.QtGui import QFontMetrics, QKeyEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -69,7 +69,7 @@ def hint(text: str = "") -> QLabel:
     return made
 
 
-def line() -> QFrame:
+def rule() -> QFrame:
     """A thin line between groups."""
     made = QFrame()
     made.setFixedHeight(1)
@@ -176,6 +176,7 @@ class NumberBox(QDoubleSpinBox):
 
     def __init__(self, low: float, high: float, value: float, unit: str = "", *, places: int = 1):
         super().__init__()
+        self.setLocale(QLocale.c())
         self.setDecimals(places)
         self.setRange(low, high)
         self.setValue(value)
@@ -198,6 +199,8 @@ class NumberBox(QDoubleSpinBox):
         if not is_for_numbers(event):
             event.ignore()
             return
+        if event.text() == ",":  # the decimal point of half of Europe
+            event = QKeyEvent(event.type(), Qt.Key.Key_Period, event.modifiers(), ".")
         super().keyPressEvent(event)
         if event.key() in _LEAVING:
             self.clearFocus()
@@ -208,6 +211,11 @@ class NumberBox(QDoubleSpinBox):
             super().wheelEvent(event)
         else:
             event.ignore()
+
+    def textFromValue(self, value: float) -> str:  # noqa: N802 - Qt's name
+        """The number without needless zeros."""
+        text = f"{value:.{self.decimals()}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
 
     def show_value(self, value: float) -> None:
         """Show a number and emit nothing."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+DASH = "\N{EN DASH}"
+"""What a table shows where there is no value."""
+
 
 class CaseRow(Protocol):
     """A case of the worklist."""

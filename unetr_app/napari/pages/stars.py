@@ -15,6 +15,10 @@ QPushButton:disabled { color: #6e7580; }
 """
 
 
+def _said(grade: int) -> str:
+    return f" {GRADES[grade - 1].partition(':')[0]}" if grade else " none yet (1 to 5)"
+
+
 class Stars(QWidget):
     """Five stars and what they mean. A click on the grade that is set takes it away (0)."""
 
@@ -35,7 +39,7 @@ class Stars(QWidget):
         self._grade = grade
         for n, made in enumerate(self.buttons, start=1):
             made.setText("★" if n <= grade else "☆")
-        self.meaning.show_text(f" {GRADES[grade - 1]}" if grade else " not graded (keys 1 to 5)")
+        self.meaning.show_text(_said(grade))
 
     def _star(self, n: int) -> QPushButton:
         made = QPushButton("☆")

@@ -28,6 +28,7 @@ class Column:
         icon: Picture before the text.
         is_number: Set to the right?
         width: Pixels that it begins with.
+        takes_room: Does it take the room that the others leave? At most one does.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Column:
     icon: Callable[[Any], QIcon | None] | None = None
     is_number: bool = False
     width: int = 80
+    takes_room: bool = False
 
     def place(self, row: Any) -> Any:
         """What to sort a row by; None where it has no value."""
@@ -131,6 +133,8 @@ class RowsModel(QAbstractTableModel):
         """What a header shows."""
         if orientation != Qt.Orientation.Horizontal:
             return None
+        if role == Role.TextAlignmentRole and self.columns[section].is_number:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if role == Role.DisplayRole:
             return self.columns[section].title
         if role == Role.ToolTipRole:
@@ -186,7 +190,9 @@ class Table(QTableView):
         self.setWordWrap(False)
         self.setMinimumHeight(96)
         self.setTabKeyNavigation(False)
-        self.setStyleSheet("QTableView::item { padding: 0px 3px; }")
+        self.setStyleSheet(
+            "QTableView::item { padding: 0px 3px; } QHeaderView::section { padding: 2px 4px; }"
+        )
         self._dress_headers(sortable)
         model.modelAboutToBeReset.connect(self._keep)
         model.modelReset.connect(self._bring_back)
@@ -213,6 +219,13 @@ class Table(QTableView):
             self.horizontalScrollBar().setValue(sideways)
         self._is_moving = False
 
+    def fit_column(self, column: int, texts: Sequence[str], least: int, most: int) -> None:
+        """Make a column as wide as its texts need, between two widths in pixels."""
+        metrics = self.fontMetrics()
+        longest = sorted(texts, key=len)[-20:]
+        needed = max((metrics.horizontalAdvance(text) for text in longest), default=0) + 34
+        self.setColumnWidth(column, min(max(needed, least), most))
+
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
         """Arrows move, Enter opens; letters and digits are passed on."""
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
@@ -227,11 +240,13 @@ class Table(QTableView):
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        header.setMinimumSectionSize(26)
+        header.setMinimumSectionSize(24)
         header.setSectionsMovable(sortable)
-        header.setStretchLastSection(True)
+        header.setStretchLastSection(not any(c.takes_room for c in self.rows.columns))
         for n, column in enumerate(self.rows.columns):
             self.setColumnWidth(n, column.width)
+            if column.takes_room:
+                header.setSectionResizeMode(n, QHeaderView.ResizeMode.Stretch)
         if sortable:
             header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
             header.setSortIndicatorClearable(True)

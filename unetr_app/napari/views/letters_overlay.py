@@ -5,6 +5,8 @@ They are napari's own canvas overlays, so they stay at the edges whatever the ca
 
 from __future__ import annotations
 
+from typing import Any
+
 from napari.components import ViewerModel
 from napari.components.overlays import TextOverlay
 
@@ -27,23 +29,27 @@ class LettersOverlay:
 
     Args:
         viewer: The view's model.
+        canvas: napari's canvas of it (``QtViewer.canvas``).
         plane: Name of the plane, shown in the title.
         axis: The display axis that the view is sliced along, 0 to 2.
     """
 
-    def __init__(self, viewer: ViewerModel, plane: str, axis: int) -> None:
+    def __init__(self, viewer: ViewerModel, canvas: Any, plane: str, axis: int) -> None:
         self._viewer = viewer
+        self._canvas = canvas
         self._plane = plane
         self._axis = axis
         self._letters: Letters = ("", "", "", "")
         self._is_mirrored = False
+        # napari stacks what lies at one edge in the order in which it is first seen: the title
+        # first, so that it never lies on the letter below it, however narrow the canvas.
+        viewer.canvas.overlays[_key("title")] = TextOverlay(
+            position="top_center", font_size=_TITLE_POINTS, text=plane.capitalize(), visible=True
+        )
         for edge, position in _EDGES.items():
             viewer.canvas.overlays[_key(edge)] = TextOverlay(
                 position=position, font_size=_LETTER_POINTS
             )
-        viewer.canvas.overlays[_key("title")] = TextOverlay(
-            position="top_left", font_size=_TITLE_POINTS
-        )
 
     def set_letters(self, letters: Letters) -> None:
         """Letters at the left, right, top and bottom edge as the array lies, unmirrored."""
@@ -62,7 +68,7 @@ class LettersOverlay:
         """
         dims = self._viewer.dims
         if dims.ndim != 3 or dims.ndisplay != 2:
-            self._set("title", "")
+            self._set("title", self._plane.capitalize())
             return
         where = dims.point[self._axis]
         code = DISPLAY_CODES[self._axis]
@@ -85,8 +91,12 @@ class LettersOverlay:
     def _set(self, name: str, text: str) -> None:
         overlay = self._viewer.canvas.overlays[_key(name)]
         assert isinstance(overlay, TextOverlay)
+        if overlay.text == text and overlay.visible == bool(text):
+            return
         overlay.text = text
         overlay.visible = bool(text)
+        # else napari puts changed texts in their place after the next frame, and draws another
+        self._canvas._update_overlay_canvas_positions()
 
 
 def _key(name: str) -> str:

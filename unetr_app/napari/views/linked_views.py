@@ -9,7 +9,7 @@ import napari
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QSplitter
 
@@ -57,14 +57,19 @@ class LinkedViews(QSplitter):
         self.setObjectName("linked views")
         self._main = viewer
         main = viewer.window._qt_viewer
+        notifications.show_notice()
+        self._notice_position = viewer.canvas.overlays.text.position
+        viewer.canvas.overlays.text.position = "bottom_center"  # stacked with the letter there
         self._sides = [SideView(main, axis) for axis in (1, 2)]
         models = [viewer, *(side.model for side in self._sides)]
         self._models: dict[Plane, ViewerModel] = dict(zip(PLANES, models, strict=True))
         canvases = [main.canvas, *(side.qt.canvas for side in self._sides)]
         self._crosshairs = [Crosshair(m, c) for m, c in zip(models, canvases, strict=True)]
         self._letters = {
-            plane: LettersOverlay(model, plane, axis)
-            for axis, (plane, model) in enumerate(self._models.items())
+            plane: LettersOverlay(model, canvas, plane, axis)
+            for axis, (plane, model, canvas) in enumerate(
+                zip(PLANES, models, canvases, strict=True)
+            )
         }
         self._layers = MirroredLayers(viewer, models[1:], self.painted.emit)
         self._window = WindowDrag(viewer, models, self.window_dragged.emit)
@@ -80,7 +85,6 @@ class LinkedViews(QSplitter):
         viewer.layers.events.inserted.connect(self._on_layers, position="last")
         viewer.layers.events.removed.connect(self._on_layers, position="last")
         self._on_layers()
-        notifications.show_notice()
 
     @property
     def point(self) -> tuple[float, ...]:
@@ -151,6 +155,15 @@ class LinkedViews(QSplitter):
         if linked:
             self._follow_zoom(self._main.scene.camera.zoom)
 
+    def reset_views(self) -> None:
+        """Fit all three views to their canvases, as after these were made larger or smaller."""
+        for model in self._models.values():
+            model.fit_to_view()
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Two small canvases: napari's own would take the window from the main one."""
+        return QSize(420, 640)
+
     def close(self) -> bool:
         """Unlink the views; the main viewer is left as it was before."""
         self._release()
@@ -183,6 +196,7 @@ class LinkedViews(QSplitter):
             model.mouse_drag_callbacks.remove(self._on_mouse_drag)
         for part in (self._layers, *self._crosshairs, *self._letters.values(), *self._sides):
             part.close()
+        self._main.canvas.overlays.text.position = self._notice_position
 
     def _on_layers(self) -> None:
         """Layers came or went: the main viewer's point is the common one."""

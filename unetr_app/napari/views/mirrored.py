@@ -27,6 +27,10 @@ _FOLLOWED = (
     "contour", "selected_label", "show_selected_label", "brush_size", "n_edit_dimensions",
     "preserve_labels", "contiguous", "features",
 )  # fmt: skip
+_NOT_IN_STATE = (
+    "editable", "mode", "selected_label", "show_selected_label", "brush_size", "contour",
+    "n_edit_dimensions", "preserve_labels", "contiguous",
+)  # fmt: skip
 _TOOL_NAMES = {"paint": "brush", "erase": "eraser"}
 
 
@@ -166,11 +170,10 @@ def atoms_of(items: list[Any]) -> Atoms:
     atoms: Atoms = []
     for item in items:
         if hasattr(item, "slice_key"):
-            shape = item.old_values.shape if item.mask is None else item.mask.shape
-            mask = np.ones(shape, bool) if item.mask is None else item.mask
-            where = tuple(
-                index + box.start for index, box in zip(np.nonzero(mask), item.slice_key, strict=True)
-            )
+            whole = np.ones(item.old_values.shape, bool)
+            inside = np.nonzero(whole if item.mask is None else item.mask)
+            boxes = zip(inside, item.slice_key, strict=True)
+            where = tuple(index + box.start for index, box in boxes)
             atoms.append((where, np.ravel(item.old_values)))
         else:
             where, before, _ = item
@@ -196,14 +199,12 @@ def _mirror(layer: Layer) -> Layer:
     data, state, kind = layer.as_layer_data_tuple()
     if isinstance(layer, Labels):
         mirror: Layer = SideLabels(data, **state)
-        mirror.selected_label = layer.selected_label
     elif isinstance(layer, Image):
         mirror = SideImage(data, **state)
     else:
         mirror = Layer.create(data, state, kind)
-    for name in _FOLLOWED:
-        if name in ("brush_size", "contour", "mode", "n_edit_dimensions", "preserve_labels",
-                    "contiguous", "editable", "show_selected_label") and hasattr(layer, name):  # fmt: skip
+    for name in _NOT_IN_STATE:
+        if hasattr(layer, name):
             setattr(mirror, name, getattr(layer, name))
     return mirror
 

@@ -51,7 +51,7 @@ class WindowDrag:
             view.mouse_drag_callbacks.remove(self.drag)
 
     def drag(self, view: ViewerModel, event: Any) -> Iterator[None]:
-        """napari's drag callback: press, moves, release."""
+        """Press, moves and release, as napari calls it."""
         image = image_to_window(self._main)
         if event.button != _RIGHT or event.modifiers or is_drawing(view) or image is None:
             return

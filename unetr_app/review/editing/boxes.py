@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetr_app.errors import InvalidRequest
 from unetr_app.review.editing.change import Change
 
 Labels = NDArray[Any]
@@ -34,6 +35,16 @@ def box_of(labels: Labels, value: int) -> Box | None:
     found = labels[i] == value
     flat = found.any(axis=0)  # (J, K)
     return i, _span(flat.any(axis=1)), _span(flat.any(axis=0))
+
+
+def require_axis(axis: int | None) -> None:
+    """Check the number of an array axis, where there is one.
+
+    Raises:
+        InvalidRequest: If it is not 0, 1 or 2.
+    """
+    if axis not in (None, 0, 1, 2):
+        raise InvalidRequest(f"there is no axis {axis}", cure="Axes are 0, 1 and 2.")
 
 
 def widened(box: Box, by: Sequence[int], shape: Sequence[int]) -> Box:

@@ -17,7 +17,7 @@ from unetr_app.review.editing.balls import (
     scalar_product,
     squared_mm,
 )  # fmt: skip
-from unetr_app.review.editing.boxes import Box, Labels, Mask, change_in
+from unetr_app.review.editing.boxes import Box, Labels, Mask, change_in, require_axis
 from unetr_app.review.editing.change import Change
 
 
@@ -33,7 +33,7 @@ class Brush:
             other; over every value where absent.
 
     Raises:
-        InvalidRequest: If the radius is no distance.
+        InvalidRequest: If the radius is no distance, or there is no such axis.
     """
 
     value: int
@@ -43,8 +43,7 @@ class Brush:
 
     def __post_init__(self) -> None:
         require_mm(self.radius_mm)
-        if self.axis not in (None, 0, 1, 2):
-            raise InvalidRequest(f"there is no axis {self.axis}", cure="Axes are 0, 1 and 2.")
+        require_axis(self.axis)
 
     @property
     def name(self) -> str:

@@ -148,7 +148,8 @@ class Editor:
 
     def _require(self, value: int) -> None:
         if value not in self.labels.values:
-            self.labels.find(value)  # says which labels there are
+            known = ", ".join(f"{label.value} {label.name}" for label in self.labels)
+            raise InvalidRequest(f"there is no label {value}", cure=f"Labels are: {known}.")
 
     def _row(self, value: int) -> int | None:
         """The row of masks that a label has; None in a label map."""

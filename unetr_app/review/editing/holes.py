@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from unetr_app.review.editing.boxes import Labels, Mask, box_of, change_in
+from unetr_app.review.editing.boxes import Labels, Mask, box_of, change_in, require_axis
 from unetr_app.review.editing.change import Change
 
 
@@ -33,7 +33,11 @@ def fill_holes(
         axis: Look at each slice along array axis 0, 1 or 2 by itself; at all of 3D where absent.
         over_labels: Are other labels inside filled too, not background alone?
         locked: Values that no voxel loses or gets.
+
+    Raises:
+        InvalidRequest: If there is no such axis.
     """
+    require_axis(axis)
     box = box_of(labels, value)
     if box is None:
         return None

@@ -18,7 +18,7 @@ from scipy.spatial import KDTree
 
 from unetr_app.errors import InvalidRequest
 from unetr_app.geometry import Geometry
-from unetr_app.review.editing.boxes import Box, Labels, Mask, box_of, change_in
+from unetr_app.review.editing.boxes import Box, Labels, Mask, box_of, change_in, require_axis
 from unetr_app.review.editing.change import Change
 
 _TIE_MM = 1e-6  # differences smaller than this are rounding
@@ -49,8 +49,7 @@ def interpolate(
     Raises:
         InvalidRequest: If there is no such axis or slice.
     """
-    if axis not in (0, 1, 2):
-        raise InvalidRequest(f"there is no axis {axis}", cure="Axes are 0, 1 and 2.")
+    require_axis(axis)
     box = box_of(labels, value)
     if box is None:
         return None
