@@ -28,6 +28,7 @@ COMMANDS = {
     "dataset": "Make a data set for training from images and their labels.",
     "finetune": "Train a bundle on your own cases for a short while, as a new bundle.",
     "evaluate": "Compare segmentations with a reference.",
+    "review": "Look at segmentations, correct them, accept or reject.",
     "explain": "Show how an encoder sees: receptive field, attention, t-SNE.",
     "encoders": "List the encoders, or show how a checkpoint fills one.",
     "bundles": "List the bundles that are installed.",

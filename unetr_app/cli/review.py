@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE
+from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED
+from unetr_app.cli.progress import count_bar
 from unetr_app.cli.screen import note, say, show_table
+from unetr_app.cli.stopping import StopRequest
 from unetr_app.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from unetr_app.review.worklist import Worklist
 
-_KINDS = ("nifti", "seg", "report", "training")
+_KINDS = {
+    "nifti": "nifti",
+    "dicom-seg": "dicom_seg",
+    "report": "report",
+    "training-set": "training_set",
+}
 _WITHOUT_A_SCREEN = ("offscreen", "minimal", "vnc", "linuxfb", "eglfs")
 
 EXAMPLES = """Examples:
@@ -26,12 +33,12 @@ EXAMPLES = """Examples:
   unetr review labelled.csv
   unetr review Task04_Hippocampus/dataset.json
   unetr review results/ --list
-  unetr review results/ --export training -o corrected_set
+  unetr review results/ --export training-set -o corrected_set
 
 Keys: N next, P previous, A accept, E edit, R reject, F flag, 1 to 5 grade. All of them are in
 docs/review_keys.md. Nothing here needs a model or torch.
 
-Exit codes: 0 done, 2 usage, 4 nothing to review or to export.
+Exit codes: 0 done, 2 usage, 3 some cases were not exported, 4 nothing to review or to export.
 """
 
 
@@ -68,8 +75,8 @@ def command(
         str,
         typer.Option(
             "--export", metavar="KIND", show_default=False,
-            help="No window: write accepted cases as nifti, seg (DICOM), report or training "
-            "(a data set).",
+            help="No window: write accepted cases as nifti, dicom-seg or training-set, or "
+            "a report of all.",
         ),
     ] = "",
     out: Annotated[
@@ -82,7 +89,7 @@ def command(
     Decisions are kept at once, edits stroke by stroke; the prediction itself never changes. Run it
     again to go on where you stopped.
     """
-    from unetr_app.review import open_worklist
+    from unetr_app.review.worklist import open_worklist
 
     if export:
         _require_export(export, out)
@@ -141,11 +148,16 @@ def _list(worklist: Worklist) -> int:
 
 
 def _export(worklist: Worklist, kind: str, out: Path | None) -> int:
-    from unetr_app.review.export import export
+    from unetr_app.review.export import export_job
 
     assert out is not None
-    result = export(worklist, kind, out)
+    with StopRequest() as stop, count_bar("exporting", quiet=False) as progress:
+        result = export_job(
+            worklist, _KINDS[kind], out, progress=progress, should_stop=lambda: stop.is_made
+        )
     for words in result.warnings:
         note(words)
     say(str(result))
-    return ALL_DONE if result.written else NONE_DONE
+    if not result.written:
+        return NONE_DONE
+    return SOME_FAILED if result.failed else ALL_DONE

@@ -90,6 +90,11 @@ class Desk:
         return not self.is_read_only and (pending or holds_steps(self._folder.strokes))
 
     @property
+    def unsaved_steps(self) -> int:
+        """Steps of editing that are in no version."""
+        return len(self.history.steps) - self._steps_saved
+
+    @property
     def seconds(self) -> float:
         """Spent on it since it was opened, without the breaks."""
         return self.clock.seconds

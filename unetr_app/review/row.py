@@ -28,6 +28,7 @@ class Row:
         versions: How many were saved and are there.
         unsaved: Are there edits that are in no version?
         problem: Why it cannot be opened; None where it can.
+        is_surveyed: Was its quality looked at, so that no flags means good?
     """
 
     case_id: str
@@ -45,3 +46,4 @@ class Row:
     versions: int = 0
     unsaved: bool = False
     problem: UnetrError | None = None
+    is_surveyed: bool = False

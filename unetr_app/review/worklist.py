@@ -212,7 +212,7 @@ class Worklist:
             entry.mean_uncertainty if mean is None else mean,
             "editing" if seen.unsaved else decision.status,
             decision.flagged, decision.grade, decision.comment, decision.reviewer, decision.when,
-            seen.versions, seen.unsaved, entry.problem,
+            seen.versions, seen.unsaved, entry.problem, findings.flags is not None,
         )  # fmt: skip
 
     def _look(self, entry: Entry) -> _Seen:

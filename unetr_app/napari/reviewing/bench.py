@@ -11,8 +11,7 @@ from qtpy.QtWidgets import QApplication
 
 from unetr_app.errors import DeviceMemory, UnetrError
 from unetr_app.napari.reviewing.background import Background
-from unetr_app.review.expected import ExpectedRanges, trained_ranges
-from unetr_app.review.flags import quality_flags
+from unetr_app.review.survey import findings_of
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -42,7 +41,6 @@ class Bench(QObject):
         self.viewer, self.views, self.panel = viewer, views, panel
         self.background = Background()
         self.worklist: Any = None
-        self._ranges: dict[str, ExpectedRanges | None] = {}
         self.shown: ShownCase | None = None
 
     def say(self, words: str, kind: str = "info") -> None:
@@ -60,20 +58,12 @@ class Bench(QObject):
 
     def note_flags(self, shown: ShownCase, statistics: Sequence[LabelStatistics]) -> None:
         """Keep what speaks against the labels of a case for the table of cases."""
-        flags = quality_flags(statistics, shown.geometry, expected=self._expected(shown))
+        if shown.why_read_only:
+            return
         with self.careful():
-            self.worklist.note_findings(shown.desk.loaded.case_id, {"flags": flags})
+            found = findings_of(shown.desk.loaded, tuple(statistics))
+            self.worklist.note_findings(shown.desk.case_id, found)
             self.rows_changed.emit()
-
-    def _expected(self, shown: ShownCase) -> ExpectedRanges | None:
-        """What the labels of the case's bundle measured in training; None where unknown."""
-        name = str(shown.segmentation.provenance.get("bundle", ""))
-        if name not in self._ranges:
-            try:
-                self._ranges[name] = trained_ranges(name) if name else None
-            except UnetrError:  # the bundle is not installed here
-                self._ranges[name] = None
-        return self._ranges[name]
 
     @contextmanager
     def careful(self) -> Generator[None]:
@@ -85,10 +75,17 @@ class Bench(QObject):
         except MemoryError:
             self.complain(DeviceMemory("the computer ran out of memory", cure="Close a program."))
 
+    def may_change(self, shown: ShownCase) -> bool:
+        """Can this case be changed? If not, the reviewer is told why."""
+        if shown.why_read_only:
+            self.say(shown.why_read_only, "warning")
+        return not shown.why_read_only
+
     @contextmanager
-    def busy(self, words: str) -> Generator[None]:
+    def busy(self, words: str = "") -> Generator[None]:
         """Show that something takes a moment."""
-        self.say(words)
+        if words:
+            self.say(words)
         QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
         try:
             yield

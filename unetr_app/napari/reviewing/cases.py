@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unetr_app.errors import CaseInUse, UnetrError
+from unetr_app.errors import CaseInUse, UnetrError, UnwritableOutput
 from unetr_app.napari.pages.cases import CasesPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.loader import CaseLoader
 from unetr_app.napari.reviewing.shown_case import ShownCase
-from unetr_app.review import open_worklist
+from unetr_app.review.worklist import open_worklist
 
 _GRADES = 5
 
@@ -47,6 +47,7 @@ class CaseControl:
         page.graded.connect(self.grade)
         page.commented.connect(self.comment)
         page.arranged.connect(self._arrange)
+        self._bench.labels_changed.connect(lambda _: self._note_edit())
         self._bench.rows_changed.connect(self.show_rows)
 
     def open_worklist(self, path: Path, reviews: Path | None = None, case_id: str = "") -> None:
@@ -65,7 +66,7 @@ class CaseControl:
         self._bench.worklist = worklist
         self._loader = CaseLoader(worklist.load, self._bench.background)
         self.show_rows()
-        begin = worklist.find(case_id).id if case_id else worklist.resume_at()
+        begin = worklist.entry(case_id).id if case_id else worklist.resume_at()
         if begin is None:
             self._bench.say("No case here can be opened; the table says why.", "warning")
         else:
@@ -106,7 +107,7 @@ class CaseControl:
 
     def edit(self) -> None:
         """The labels are being corrected."""
-        if self._is_writable():
+        if self._is_writable() and self._desk.decision.status != "editing":
             self._record(status="editing")
 
     def toggle_flag(self) -> None:
@@ -142,6 +143,11 @@ class CaseControl:
             shown.desk.close()
         self._bench.shown = None
 
+    def _note_edit(self) -> None:
+        """What is edited is no longer decided."""
+        if self._desk.decision.status != "editing" and self._desk.is_unsaved:
+            self._record(status="editing")
+
     @property
     def _shown(self) -> ShownCase | None:
         return self._bench.shown
@@ -156,37 +162,39 @@ class CaseControl:
         return self._desk.loaded.case_id
 
     def _is_writable(self) -> bool:
-        if self._shown is None:
-            return False
-        if self._desk.read_only:
-            self._bench.say(self._desk.read_only, "warning")
-            return False
-        return True
+        return self._shown is not None and self._bench.may_change(self._shown)
 
     def _show(self, case_id: str, loaded: Any) -> None:
         self.leave()
         self._page.show_busy("")
         worklist = self._bench.worklist
+        why_read_only = ""
         try:
             try:
                 desk = worklist.open(case_id, self._reviewer, loaded=loaded)
-            except CaseInUse as in_use:
+            except (CaseInUse, UnwritableOutput) as refused:
+                why_read_only = str(refused)
                 desk = worklist.open(case_id, self._reviewer, loaded=loaded, read_only=True)
-                self._bench.say(str(in_use), "warning")
         except UnetrError as problem:
             self._fail(problem)
             return
-        self._bench.shown = ShownCase(desk, self._bench.viewer)
+        self._bench.shown = ShownCase(desk, self._bench.viewer, why_read_only)
         self._page.show_current(case_id)
-        self._page.set_read_only(desk.read_only)
+        self._page.set_read_only(why_read_only)
+        self._bench.panel.show_case(case_id)
+        self._bench.say("")
         self._bench.case_shown.emit(self._bench.shown)
-        for words in (*loaded.warnings, *desk.warnings):
-            self._bench.say(words, "warning")
+        told = [why_read_only, *desk.warnings] if why_read_only else [*desk.warnings]
+        if told:
+            self._bench.say(" ".join(f"{words.rstrip('.')}." for words in told), "warning")
+        self.show_rows()
         self._read_ahead()
 
     def _fail(self, problem: UnetrError) -> None:
         self._page.show_busy("")
         self._bench.complain(problem)
+        if self._shown is not None:
+            self._page.show_current(self._case_id)
 
     def _arrange(self, case_ids: list[str]) -> None:
         self._order = list(case_ids)
@@ -215,14 +223,16 @@ class CaseControl:
     def _conclude(self, status: str) -> None:
         if not self._is_writable():
             return
-        if status == "accepted" and self._desk.history.is_changed:
-            with self._bench.busy("saving a version …"):
-                self._desk.save("accepted")
-        self._record(status=status)
-        self._bench.say(f"{self._case_id}: {status}.")
-        if self._advances:
-            self.next()
+        if self._record(status=status):
+            self._bench.say(f"{self._case_id}: {status}.")
+            if self._advances:
+                self.next()
 
-    def _record(self, **changes: Any) -> None:
-        self._desk.record(replace(self._desk.decision, **changes))
-        self.show_rows()
+    def _record(self, **changes: Any) -> bool:
+        """Keep a decision; what is accepted is saved first where it was edited."""
+        is_done = False
+        with self._bench.careful(), self._bench.busy():
+            self._desk.record(replace(self._desk.decision, **changes))
+            is_done = True
+        self._bench.rows_changed.emit()
+        return is_done

@@ -91,7 +91,7 @@ class CompareControl:
         self._layer = None  # the case takes its layers with it
 
     def _choices(self, shown: ShownCase) -> list[str]:
-        versions = [f"version {one.number}" for one in shown.desk.versions]
+        versions = [f"version {number}" for number in shown.desk.versions.numbers()]
         second = [SECOND] if shown.desk.loaded.second is not None else []
         return [PREDICTION, EDIT, *versions, *second, *self._files]
 
@@ -101,12 +101,12 @@ class CompareControl:
         if name == PREDICTION:
             return desk.loaded.prediction
         if name == EDIT:
-            return desk.current()
-        if name == SECOND:
+            return desk.labels
+        if name == SECOND and desk.loaded.second is not None:
             return desk.loaded.second
         if name in self._files:
             return self._files[name]
-        return desk.read_version(int(name.rsplit(" ", 1)[-1]))
+        return shown.version(int(name.rsplit(" ", 1)[-1]))
 
     def _show(self, shown: ShownCase, found: Any) -> None:
         if shown is not self._bench.shown:

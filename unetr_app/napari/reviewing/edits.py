@@ -61,6 +61,7 @@ class EditControl:
         bench.case_shown.connect(self._begin)
         bench.case_leaving.connect(self._end)
         bench.views.painted.connect(self._record)
+        bench.rows_changed.connect(lambda: bench.shown and self._show_history(bench.shown))
 
     @property
     def value(self) -> int:
@@ -74,7 +75,7 @@ class EditControl:
             tool: ``"pan"``, ``"brush"``, ``"erase"``, ``"fill"``, ``"brush3d"`` or ``"erase3d"``.
         """
         shown = self._bench.shown
-        if shown is None or (tool != "pan" and not self._is_writable(shown)):
+        if shown is None or (tool != "pan" and not self._bench.may_change(shown)):
             tool = "pan"
         self._tool = tool
         if shown is not None:
@@ -109,7 +110,7 @@ class EditControl:
             options: Its parameters; ``value`` is the label.
         """
         shown = self._bench.shown
-        if shown is None or self._editor is None or not self._is_writable(shown):
+        if shown is None or self._editor is None or not self._bench.may_change(shown):
             return
         with self._bench.careful():
             with self._bench.busy(f"{name.replace('_', ' ')} …"):
@@ -131,18 +132,17 @@ class EditControl:
     def save(self) -> None:
         """Make a version of what was edited."""
         shown = self._bench.shown
-        if shown is None or not self._is_writable(shown):
-            return
-        if not shown.desk.history.is_changed:
-            self._bench.say("Nothing was changed since the newest version.")
+        if shown is None or not self._bench.may_change(shown):
             return
         with self._bench.careful():
             with self._bench.busy("saving a version …"):
                 version = shown.desk.save("saved")
-            if version is not None:
+            if version is None:
+                self._bench.say("Nothing was changed since the newest version.")
+            else:
                 self._bench.say(f"Version {version.number} is saved.")
-            self._show_history(shown)
-            self._bench.rows_changed.emit()
+        self._show_history(shown)
+        self._bench.rows_changed.emit()
 
     def _begin(self, shown: ShownCase) -> None:
         labels = shown.segmentation.labels
@@ -151,17 +151,12 @@ class EditControl:
         self._page.show_labels(labels)
         self._page.show_label(self._value)
         self._page.show_brush(self._brush_mm)
-        self._page.set_read_only(shown.desk.read_only)
+        self._page.set_read_only(shown.why_read_only)
         self.choose_tool("pan")
         self._show_history(shown)
 
     def _end(self, shown: ShownCase) -> None:
         self._editor = None
-
-    def _is_writable(self, shown: ShownCase) -> bool:
-        if shown.desk.read_only:
-            self._bench.say(shown.desk.read_only, "warning")
-        return not shown.desk.read_only
 
     def _prepare(self, shown: ShownCase) -> None:
         """Bring the layers into the state that tool, label and brush want."""
@@ -191,7 +186,7 @@ class EditControl:
 
     def _turn(self, way: str) -> None:
         shown = self._bench.shown
-        if shown is None or not self._is_writable(shown):
+        if shown is None or not self._bench.may_change(shown):
             return
         with self._bench.careful():
             change = getattr(shown.desk.history, way)()
@@ -210,4 +205,4 @@ class EditControl:
 
     def _show_history(self, shown: ShownCase) -> None:
         history = shown.desk.history
-        self._page.show_history(history.undoable, history.redoable, history.steps)
+        self._page.show_history(history.undoable, history.redoable, shown.desk.unsaved_steps)

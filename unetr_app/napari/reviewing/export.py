@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from qtpy.QtCore import QObject, Signal
+
 from unetr_app.errors import UnetrError
 from unetr_app.napari.pages.export import ExportPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
-from unetr_app.review import export
+from unetr_app.review.export import Exported, Reviewed, export_job, unavailable
 
 
-class ExportControl:
+class ExportControl(QObject):
     """Writes NIfTI, DICOM SEG, a report or a training set, in a thread.
 
     Args:
@@ -21,9 +23,13 @@ class ExportControl:
         page: What, of which cases, and where to.
     """
 
+    _progress = Signal(int, int)
+
     def __init__(self, bench: Bench, page: ExportPage):
+        super().__init__()
         self._bench, self._page = bench, page
         page.export_wanted.connect(self.export)
+        self._progress.connect(page.show_progress)
         bench.case_shown.connect(self._begin)
 
     def export(self, wanted: Mapping[str, Any]) -> None:
@@ -35,28 +41,34 @@ class ExportControl:
         worklist, shown = self._bench.worklist, self._bench.shown
         if worklist is None:
             return
-        case_id = shown.desk.loaded.case_id if shown and not wanted["all_accepted"] else ""
-        if shown is not None and case_id and not shown.desk.read_only:
-            with self._bench.careful():  # what is exported is a version, so that it can be found
-                shown.desk.save("exported")
-                self._bench.rows_changed.emit()
+        one: Reviewed | None = None
+        try:
+            if shown is not None and not wanted["all_accepted"]:
+                one = Reviewed.of(shown.desk)  # what is exported is a version: it can be found
+        except UnetrError as problem:
+            self._fail(problem)
+            return
+        self._bench.rows_changed.emit()
         self._page.show_progress(0, len(wanted["kinds"]))
         folder = Path(wanted["folder"])
 
-        def work() -> list[Any]:
+        def work() -> list[Exported]:
             return [
-                export.export(worklist, kind, folder, case_id=case_id) for kind in wanted["kinds"]
-            ]
+                export_job(worklist, kind, folder / kind if kind == "training_set" else folder,
+                           one=one, progress=self._progress.emit)
+                for kind in wanted["kinds"]
+            ]  # fmt: skip
 
         self._bench.background.run(work, self._show, self._fail)
 
     def _begin(self, shown: ShownCase) -> None:
-        self._page.show_available(export.unavailable(shown.desk))
+        self._page.show_available(unavailable(shown.desk))
 
-    def _show(self, results: Sequence[Any]) -> None:
+    def _show(self, results: Sequence[Exported]) -> None:
         words = " ".join(str(result) for result in results)
-        self._page.show_result(words)
-        self._bench.say(words)
+        warnings = [one for result in results for one in result.warnings]
+        self._page.show_result("\n".join([words, *warnings]))
+        self._bench.say(words, "warning" if any(result.failed for result in results) else "info")
 
     def _fail(self, problem: UnetrError) -> None:
         self._page.show_result(str(problem))

@@ -11,7 +11,7 @@ from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.planes import intensity_window, looks_like_ct
 from unetr_app.review.display import PLANES
 from unetr_app.review.intensity_windows import CT_PRESETS, IntensityWindow
-from unetr_app.review.letters import edge_letters
+from unetr_app.review.letters import Convention, edge_letters
 from unetr_app.volume import Volume
 
 
@@ -24,7 +24,7 @@ class PlaneControl:
         convention: ``"radiological"`` or ``"neurological"``.
     """
 
-    def __init__(self, bench: Bench, page: DisplayPage, *, convention: str):
+    def __init__(self, bench: Bench, page: DisplayPage, *, convention: Convention):
         self._bench, self._page = bench, page
         self.convention = convention
         self._presets: list[IntensityWindow] = []
@@ -60,7 +60,7 @@ class PlaneControl:
             self.set_window(preset.level, preset.width)
             self._bench.say(f"{preset.name}: level {preset.level:g}, width {preset.width:g}")
 
-    def set_convention(self, convention: str) -> None:
+    def set_convention(self, convention: Convention) -> None:
         """Mirror the axial and coronal plane for the convention, letters with them."""
         self.convention = convention
         self._bench.views.set_convention(convention)
@@ -120,7 +120,9 @@ class PlaneControl:
 
 def _own_windows(loaded: Any) -> list[IntensityWindow]:
     """The windows that a case's own files name."""
-    return [*read_windows(loaded.image_paths)] if loaded.is_dicom and loaded.volume else []
+    if loaded.volume is None or loaded.image is None or loaded.image.kind != "dicom-series":
+        return []
+    return [*read_windows(loaded.image.paths)]
 
 
 def _usual_windows(volume: Volume | None) -> list[IntensityWindow]:

@@ -6,6 +6,8 @@ import getpass
 from dataclasses import dataclass
 from typing import Any
 
+from unetr_app.review.letters import Convention
+
 PLUGIN = "unetr-app"
 
 
@@ -21,7 +23,7 @@ class ReviewSettings:
     """
 
     reviewer: str
-    convention: str = "radiological"
+    convention: Convention = "radiological"
     advances: bool = False
     brush_mm: float = 8.0
 
@@ -31,10 +33,14 @@ def read_settings() -> ReviewSettings:
     found = _preferences()
     return ReviewSettings(
         reviewer=str(getattr(found, "reviewer", "") or _login()),
-        convention=str(getattr(found, "convention", "radiological")),
+        convention=_convention(str(getattr(found, "convention", ""))),
         advances=bool(getattr(found, "advance", False)),
         brush_mm=float(getattr(found, "brush_mm", 8.0)),
     )
+
+
+def _convention(word: str) -> Convention:
+    return "neurological" if word == "neurological" else "radiological"
 
 
 def _preferences() -> Any:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
 
+from unetr_app.errors import UnetrError
 from unetr_app.napari.layers import edited_layers, image_layers
 from unetr_app.review.display import DISPLAY_CODES, PLANES
 from unetr_app.review.editing.change import Change
 from unetr_app.review.editing.strokes import display_to_source, stroke
+from unetr_app.volume import Segmentation
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -30,16 +32,18 @@ class ShownCase:
     Args:
         desk: The open case.
         viewer: Gets the layers.
+        why_read_only: Why it can only be looked at; empty where it can be changed.
     """
 
-    def __init__(self, desk: Desk, viewer: ViewerModel):
+    def __init__(self, desk: Desk, viewer: ViewerModel, why_read_only: str = ""):
         self.desk = desk
+        self.why_read_only = why_read_only
         self._viewer = viewer
         self.segmentation = desk.start
         self.geometry = desk.start.geometry
         self.labels_of = {label.value: label for label in self.segmentation.labels}
         volume = desk.loaded.volume
-        name = desk.loaded.case_id
+        name = desk.case_id
         self.images: list[Image] = [] if volume is None else image_layers(volume, name)
         self.labels: list[Labels] = edited_layers(
             self.segmentation, desk.history.data, f"{name} labels"
@@ -93,6 +97,19 @@ class ShownCase:
         row = self.labels.index(layer) if self.is_overlapping else None
         at_source = [(display_to_source(at, self.geometry), before) for at, before in pieces]
         return stroke(self.desk.history.data, at_source, name, row=row)
+
+    def version(self, number: int) -> Segmentation:
+        """What was saved under a number; 0 is the prediction.
+
+        Raises:
+            UnetrError: If that version is damaged or gone.
+        """
+        if number == 0:
+            return self.desk.loaded.prediction
+        found = self.desk.versions.get(number)
+        if isinstance(found, UnetrError):
+            raise found
+        return self.desk.versions.read(found, self.geometry)
 
     def leave(self) -> None:
         """Take all its layers out of the viewer."""

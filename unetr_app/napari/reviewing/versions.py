@@ -8,7 +8,8 @@ from unetr_app.napari.layers import label_layers
 from unetr_app.napari.pages.history import HistoryPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
-from unetr_app.review.editing.change import Change
+from unetr_app.review.editing.change import Change, change_to
+from unetr_app.review.version_rows import rows_of
 
 
 class VersionControl:
@@ -39,9 +40,8 @@ class VersionControl:
         if number < 0:
             return
         with self._bench.careful():
-            found = shown.desk.read_version(number) if number else shown.desk.loaded.prediction
             name = f"version {number}" if number else "prediction"
-            self._layers = label_layers(found, name)
+            self._layers = label_layers(shown.version(number), name)
             for layer in self._layers:
                 layer.contour, layer.opacity, layer.editable = 1, 1.0, False
                 shown.add_extra(layer)
@@ -49,13 +49,11 @@ class VersionControl:
     def restore(self, number: int) -> None:
         """Make the labels what they were in a version (0: the prediction), as a step to undo."""
         shown = self._bench.shown
-        if shown is None:
-            return
-        if shown.desk.read_only:
-            self._bench.say(shown.desk.read_only, "warning")
+        if shown is None or not self._bench.may_change(shown):
             return
         with self._bench.careful():
-            change = shown.desk.change_to(number)
+            name = f"back to version {number}" if number else "back to the prediction"
+            change = change_to(shown.desk.history.data, shown.version(number).data, name)
             if change is None:
                 self._bench.say("The labels are as they were then.")
                 return
@@ -77,4 +75,5 @@ class VersionControl:
 
     def _list(self) -> None:
         if self._bench.shown is not None:
-            self._page.show_versions(self._bench.shown.desk.versions)
+            self._page.set_read_only(self._bench.shown.why_read_only)
+            self._page.show_versions(rows_of(self._bench.shown.desk))

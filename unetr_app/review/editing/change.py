@@ -89,6 +89,24 @@ class Change:
         return kept(self.name, self.where, self.before, self.after, ~stays)
 
 
+def change_to(data: NDArray[Any], wanted: NDArray[Any], name: str) -> Change | None:
+    """The change that makes an array equal to another one of its shape; None where it is.
+
+    Args:
+        data: (I, J, K) or (L, I, J, K), C-contiguous.
+        wanted: Of the same shape; values that the dtype of ``data`` holds.
+        name: Shown to the user.
+
+    Raises:
+        InvalidRequest: If the shapes differ.
+    """
+    if data.shape != wanted.shape:
+        raise InvalidRequest(f"labels of shape {wanted.shape} cannot become {data.shape}")
+    where = np.flatnonzero(data != wanted).astype(np.int64)
+    after = np.ascontiguousarray(wanted).reshape(-1)[where].astype(data.dtype)
+    return Change.between(name, where, data.reshape(-1)[where], after)
+
+
 def kept(
     name: str,
     where: NDArray[np.int64],
