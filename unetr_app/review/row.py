@@ -26,7 +26,7 @@ class Row:
         reviewer: Who decided last; empty where nobody did.
         when: When, ISO 8601, UTC.
         versions: How many were saved and are there.
-        unsaved: Are there edits that are in no version?
+        has_unsaved: Are there edits that are in no version?
         problem: Why it cannot be opened; None where it can.
         is_surveyed: Was its quality looked at, so that no flags means good?
     """
@@ -44,6 +44,6 @@ class Row:
     reviewer: str = ""
     when: str = ""
     versions: int = 0
-    unsaved: bool = False
+    has_unsaved: bool = False
     problem: UnetrError | None = None
     is_surveyed: bool = False
