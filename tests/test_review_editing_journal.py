@@ -99,6 +99,30 @@ def test_damage_in_the_middle_keeps_all_before_and_sets_the_rest_aside(path):
     assert journal.damage == ""
 
 
+@law
+@given(st.data())
+def test_whatever_happens_to_the_bytes_a_whole_state_comes_back(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("journal") / "edits.journal"
+    start = some_labels(np.random.default_rng(2), False)
+    states, ends = edited(path, start, steps=4)
+    content = bytearray(path.read_bytes())
+    first = data.draw(st.integers(0, len(content) - 1))
+    harm = data.draw(st.binary(min_size=1, max_size=12))
+    content[first : first + len(harm)] = harm
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content))) :]
+    path.write_bytes(content)
+    try:
+        history, _ = opened(path, start)
+    except (UnreadableInput, InvalidRequest):
+        assert first < ends[0] or len(content) < ends[0]
+        return
+    done = [n for n, state in enumerate(states) if (history.data == state).all()]
+    untouched = sum(end <= min(first, len(content)) for end in ends) - 1
+    assert done
+    assert max(done) >= untouched
+
+
 def test_zeros_behind_the_end_as_a_power_cut_leaves_them_are_passed_over(path):
     start = some_labels(np.random.default_rng(2), False)
     states, _ = edited(path, start)
@@ -173,6 +197,43 @@ def test_a_full_disk_keeps_the_step_and_the_next_one_writes_both(path, monkeypat
     np.testing.assert_array_equal(again.data, history.data)
     again.undo()
     assert again.undoable == "on a full disk"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of the operating system")
+@pytest.mark.parametrize("room", [0, 1, 30])
+def test_a_limit_of_the_operating_system_is_a_full_disk(path, room):
+    resource = pytest.importorskip("resource")
+    start = some_labels(np.random.default_rng(4), False)
+    _, ends = edited(path, start, steps=2)
+    rng = np.random.default_rng(5)
+    history, journal = opened(path, start)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ends[-1] + room, hard))
+    try:
+        for _ in range(2):
+            with pytest.raises(UnwritableOutput, match="could not be put on the disk"):
+                history.apply(some_change(rng, history.data))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert journal.pending == 2
+    journal.flush()
+    again, reread = opened(path, start)
+    assert (reread.damage, journal.pending) == ("", 0)
+    np.testing.assert_array_equal(again.data, history.data)
+
+
+def test_a_disk_full_from_the_first_step_on_keeps_it(path, monkeypatch):
+    start = some_labels(np.random.default_rng(4), False)
+    history, journal = opened(path, start)
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(UnwritableOutput):
+            history.apply(some_change(np.random.default_rng(1), history.data))
+    assert journal.pending == 1
+    history.undo()
+    again, _ = opened(path, start)
+    assert again.redoable == "brush"
+    np.testing.assert_array_equal(again.data, start)
 
 
 def test_a_failing_flush_counts_as_not_written(path, monkeypatch):

@@ -13,6 +13,7 @@ from scipy import ndimage
 from tests.strategies import geometries
 from unetr_app.errors import InvalidRequest
 from unetr_app.geometry import Geometry
+from unetr_app.review.editing import margins
 from unetr_app.review.editing.balls import ball, near
 from unetr_app.review.editing.brushes import Brush, paint
 from unetr_app.review.editing.components import largest_component, remove_islands
@@ -104,6 +105,20 @@ def test_shrinking_gives_up_what_is_near_any_other_voxel(grid, seed, mm):
     other = (labels != 2).reshape(-1)
     near_other = (apart[:, other] <= mm).any(axis=1).reshape(grid.shape)
     np.testing.assert_array_equal(result, np.where((labels == 2) & near_other, 0, labels))
+
+
+@pytest.mark.parametrize("mm", [1.0, 2.3, 4.0, 30.0])
+@pytest.mark.parametrize("slant", [0.0, 0.3])
+def test_wide_margins_are_the_same_however_they_are_found(mm, slant, monkeypatch):
+    grid = sheared(Geometry((12, 13, 9), np.diag([-0.5, 1.0, 2.0, 1.0])), slant)
+    labels = blobs(np.random.default_rng(0), grid.shape)
+    full = np.ones_like(labels)
+    by_steps = [f(labels, grid, n, mm) for f in (grow, shrink) for n in (1, 3)]
+    monkeypatch.setattr(margins, "_MANY", 0)
+    otherwise = [f(labels, grid, n, mm) for f in (grow, shrink) for n in (1, 3)]
+    for one, other in zip(by_steps, otherwise, strict=True):
+        np.testing.assert_array_equal(after(labels, one), after(labels, other))
+    assert shrink(full, grid, 1, mm) is None
 
 
 def test_growing_by_a_spacing_reaches_the_neighbour_though_the_affine_is_single_precision():

@@ -10,11 +10,17 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from unetr_app.geometry import Geometry
-from unetr_app.review.editing.balls import ball, near, reach, require_mm
-from unetr_app.review.editing.boxes import Labels, box_of, change_in, widened
+from unetr_app.review.editing.balls import ROUNDING_MM, ball, metric, near, reach, require_mm
+from unetr_app.review.editing.boxes import Labels, Mask, box_of, change_in, widened
 from unetr_app.review.editing.change import Change
+
+# With more columns of voxels in the ball, a distance transform is quicker (measured on a liver of
+# 1.8 litres in voxels of 0.6 mm³: about 9 s both; 5 mm take 1 s).
+_MANY = 1500
+_SQUARE = 1e-8  # cosine of axes that are as good as at right angles, for distances to 100 mm
 
 
 def grow(
@@ -52,7 +58,7 @@ def grow(
         return None
     box = widened(tight, reach(geometry, mm), geometry.shape)
     view = labels[box]
-    taken = near(view == value, ball(geometry, mm))
+    taken = _within(view == value, geometry, mm)
     if not over_labels:
         taken &= view == 0
     return change_in(box, labels, f"grow {mm:g} mm", taken, value, locked)
@@ -79,5 +85,19 @@ def shrink(
         return None
     box = widened(tight, reach(geometry, mm), geometry.shape)
     inside = labels[box] == value
-    given = inside & near(np.logical_not(inside), ball(geometry, mm))
+    given = inside & _within(np.logical_not(inside), geometry, mm)
     return change_in(box, labels, f"shrink {mm:g} mm", given, 0, locked)
+
+
+def _within(mask: Mask, geometry: Geometry, mm: float) -> Mask:
+    """(I, J, K) bool: voxels within ``mm`` of the mask, the mask included."""
+    steps = sorted(2 * n + 1 for n in reach(geometry, mm))
+    if steps[0] * steps[1] <= _MANY or not _is_rectangular(geometry) or not mask.any():
+        return near(mask, ball(geometry, mm))
+    apart = np.asarray(distance_transform_edt(np.logical_not(mask), sampling=geometry.spacing))
+    return apart <= mm + ROUNDING_MM
+
+
+def _is_rectangular(geometry: Geometry) -> bool:
+    cosines = metric(geometry) / np.outer(geometry.spacing, geometry.spacing)
+    return bool(np.abs(cosines - np.eye(3)).max() <= _SQUARE)
