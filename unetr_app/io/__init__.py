@@ -175,7 +175,7 @@ def read_windows(path: PathLike | Readable) -> tuple[StatedWindow, ...]:
         None for files of other formats, for PET, and where none is stated.
 
     Raises:
-        UnreadableInput: If a folder holds no DICOM files, or a file cannot be opened.
+        UnetrError: If the case is one that cannot be read, or a folder holds no DICOM files.
     """
     if not isinstance(path, str | os.PathLike) and path.parts:
         files: tuple[PathLike, ...] = path.parts[0]
