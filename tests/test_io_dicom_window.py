@@ -12,7 +12,8 @@ from tests.enhanced_files import frames_of_volume, save_enhanced
 from unetr_app.cases import find_cases
 from unetr_app.errors import UnreadableInput
 from unetr_app.io import read_volume, read_windows
-from unetr_app.io.dicom.window import StatedWindow, stated_windows
+from unetr_app.io.dicom.window import StatedWindow
+from unetr_app.io.dicom.window import read_windows as stated_windows
 from unetr_app.review.intensity_windows import window_limits
 
 GRID = oblique_geometry((12, 10, 8))

@@ -186,9 +186,9 @@ def read_windows(path: PathLike | Readable) -> tuple[StatedWindow, ...]:
 
     if not files or detect(files[0]) is not Format.DICOM:
         return ()
-    from unetr_app.io.dicom.window import stated_windows
+    from unetr_app.io.dicom.window import read_windows as read_stated
 
-    return stated_windows(files, frames=frames)
+    return read_stated(files, frames=frames)
 
 
 def write_segmentation(segmentation: Segmentation, path: PathLike) -> Path:

@@ -66,7 +66,7 @@ class StatedWindow:
     name: str = ""
 
 
-def stated_windows(
+def read_windows(
     paths: Sequence[PathLike], *, frames: Sequence[tuple[str, int]] = ()
 ) -> tuple[StatedWindow, ...]:
     """The windows of one volume, in the order in which its files state them.
