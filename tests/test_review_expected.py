@@ -12,7 +12,7 @@ from unetr_app.errors import InvalidRequest, UnusableBundle
 from unetr_app.io import read_label_map
 from unetr_app.labels import LabelSet
 from unetr_app.review.expected import ExpectedRanges, trained_ranges
-from unetr_app.review.flags import quality_flags
+from unetr_app.review.flags import quality_flags, range_flags
 from unetr_app.review.statistics import LabelStatistics, label_statistics
 
 HIPPOCAMPUS = "hippocampus_mr_unetr_segmentation"
@@ -49,7 +49,9 @@ def test_damaged_ranges_are_refused(row):
 def test_the_usual_is_the_median_and_its_robust_deviation():
     rng = np.random.default_rng(4)
     volumes, means = rng.normal(1500, 200, 30), rng.normal(100, 10, 30)
-    ranges = ExpectedRanges.of_cases([case(v, m) for v, m in zip(volumes, means, strict=True)])
+    cases = [case(v, m) for v, m in zip(volumes, means, strict=True)]
+    assert ExpectedRanges.of_cases(cases).of("liver").mean is None
+    ranges = ExpectedRanges.of_cases(cases, intensities=True)
     for found, values in (
         (ranges.of("liver").millilitres, volumes),
         (ranges.of("liver").mean, means),
@@ -67,6 +69,9 @@ def test_one_wild_case_does_not_widen_what_is_usual():
     assert wild.of("liver").millilitres == plain
     flags = quality_flags(case(9000.0), oblique_geometry((4, 5, 6)), expected=wild)
     assert [flag.word for flag in flags] == ["volume"]
+    assert "differs from the other cases" in flags[0].sentence
+    assert list(flags) == range_flags(case(9000.0), wild)
+    assert range_flags(case(9000.0, voxels=0), wild) == []
 
 
 def test_few_cases_and_equal_ones_tell_nothing():

@@ -27,11 +27,12 @@ from unetr_app.labels import LabelSet
 from unetr_app.volume import Segmentation, Volume
 
 if TYPE_CHECKING:
+    from unetr_app.io.dicom.window import StatedWindow
     from unetr_app.io.raster import Raster
 
 __all__ = [
-    "PathLike", "Readable", "read_geometry", "read_label_map", "read_volume", "replacing",
-    "write_bytes", "write_json", "write_segmentation", "write_text",
+    "PathLike", "Readable", "read_geometry", "read_label_map", "read_volume",
+    "read_windows", "replacing", "write_bytes", "write_json", "write_segmentation", "write_text",
 ]  # fmt: skip
 
 OUTPUT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -162,6 +163,32 @@ def read_label_map(path: PathLike, labels: LabelSet | None = None) -> Segmentati
             path=path,
         )  # fmt: skip
     return _read(path, sparse=True).to_segmentation(labels)
+
+
+def read_windows(path: PathLike | Readable) -> tuple[StatedWindow, ...]:
+    """The intensity windows that a DICOM image states, in the values of its volume.
+
+    Args:
+        path: As for `read_volume`; of a case of several images the first one's are taken.
+
+    Returns:
+        None for files of other formats, for PET, and where none is stated.
+
+    Raises:
+        UnetrError: If the case is one that cannot be read, or a folder holds no DICOM files.
+    """
+    if not isinstance(path, str | os.PathLike) and path.parts:
+        files: tuple[PathLike, ...] = path.parts[0]
+        frames = tuple(frame for frame in path.frames if frame[0] in path.parts[0])
+    else:
+        files, frames = _files_of(path, regularise=True), _frames_of(path)
+    from unetr_app.io.formats import detect
+
+    if not files or detect(files[0]) is not Format.DICOM:
+        return ()
+    from unetr_app.io.dicom.window import read_windows as read_stated
+
+    return read_stated(files, frames=frames)
 
 
 def write_segmentation(segmentation: Segmentation, path: PathLike) -> Path:

@@ -174,7 +174,7 @@ def _row(found: LabelComparison) -> Row:
 
 def _labelled(segmentation: Segmentation) -> NDArray[np.bool_]:
     data = segmentation.data
-    return data.any(axis=0) if segmentation.is_overlapping else data != 0
+    return np.asarray(data.any(axis=0)) if segmentation.is_overlapping else data != 0
 
 
 def _mask(segmentation: Segmentation, value: int) -> NDArray[np.bool_]:

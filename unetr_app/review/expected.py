@@ -78,7 +78,9 @@ class ExpectedRanges:
         return cls(found, "training")
 
     @classmethod
-    def of_cases(cls, cases: Iterable[Sequence[LabelStatistics]]) -> ExpectedRanges:
+    def of_cases(
+        cls, cases: Iterable[Sequence[LabelStatistics]], *, intensities: bool = False
+    ) -> ExpectedRanges:
         """What is usual among the cases of one worklist.
 
         From the median 3.5 robust deviations to both sides (median absolute deviation times
@@ -86,14 +88,15 @@ class ExpectedRanges:
         Where more than half of the cases measure the same there is no deviation, and no range.
 
         Args:
-            cases: The statistics of each case; of one bundle and, for intensities, one modality.
+            cases: The statistics of each case, of one bundle.
+            intensities: Judge mean intensities too; only where scanners share a scale (CT).
         """
         volumes: dict[str, list[float]] = defaultdict(list)
         means: dict[str, list[float]] = defaultdict(list)
         for row in (row for case in cases for row in case if row.voxels):
             key = row.name.strip().casefold()
             volumes[key].append(row.millilitres)
-            if row.mean is not None:
+            if intensities and row.mean is not None:
                 means[key].append(row.mean)
         ranges = {
             key: LabelRange(_floored(_robust(found)), _robust(means[key]))

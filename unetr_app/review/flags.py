@@ -49,7 +49,24 @@ def quality_flags(
     flags: list[Flag] = []
     for row in statistics:
         flags += _of_label(row, geometry, ranges)
+        flags += range_flags([row], ranges)
     return (*flags, *_swapped(statistics))
+
+
+def range_flags(statistics: Sequence[LabelStatistics], expected: ExpectedRanges) -> list[Flag]:
+    """Which volumes and intensities are unusual, and nothing else.
+
+    `quality_flags` says it of one set of ranges; this adds another one's, such as the worklist's
+    beside the training's. Labels without voxels are left out.
+    """
+    flags: list[Flag] = []
+    for row in (row for row in statistics if row.voxels):
+        usual, where = expected.of(row.name), f"{row.name} {_where(expected)}"
+        if text := _outside(row.millilitres, usual.millilitres, "ml"):
+            flags.append(Flag("volume", f"{where}: {text}", row.value))
+        if row.mean is not None and (text := _outside(row.mean, usual.mean, "mean intensity")):
+            flags.append(Flag("intensity", f"{where}: {text}", row.value))
+    return flags
 
 
 def _of_label(row: LabelStatistics, geometry: Geometry, ranges: ExpectedRanges) -> Iterator[Flag]:
@@ -62,10 +79,6 @@ def _of_label(row: LabelStatistics, geometry: Geometry, ranges: ExpectedRanges) 
     most = _USUAL_PARTS if usual.components is None else usual.components
     if row.components > most:
         yield Flag("parts", f"{row.name} has {row.components} parts; {most} expected", row.value)
-    if text := _outside(row.millilitres, usual.millilitres, "ml"):
-        yield Flag("volume", f"{row.name} {_where(ranges)}: {text}", row.value)
-    if row.mean is not None and (text := _outside(row.mean, usual.mean, "mean intensity")):
-        yield Flag("intensity", f"{row.name} {_where(ranges)}: {text}", row.value)
 
 
 def _borders(row: LabelStatistics, geometry: Geometry) -> list[str]:

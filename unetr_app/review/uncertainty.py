@@ -68,7 +68,7 @@ def slice_scores(uncertainty: NDArray[Any] | None, geometry: Geometry) -> SliceS
     Example:
         >>> grid = Geometry((2, 10, 10), np.diag([3.0, 1.0, 1.0, 1.0]))
         >>> found = slice_scores(np.ones(grid.shape, np.float32), grid)
-        >>> found.areas_cm2[0].tolist(), found.case_ml
+        >>> found.areas_cm2[0].tolist(), round(found.case_ml, 3)
         ([1.0, 1.0], 0.6)
     """
     if uncertainty is None:
