@@ -9,7 +9,7 @@ import napari
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal  # pyright: ignore[reportPrivateImportUsage]
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QSplitter
 
@@ -26,7 +26,7 @@ PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")  # by display axis 
 
 # (depth, vertical, horizontal). Both directions of the screen that are not seen in 2D change
 # together, so that 3D never shows a mirror image.
-_ORIENTATIONS = {
+_ORIENTATIONS: dict[Convention, Any] = {
     "radiological": ("towards", "down", "right"),
     "neurological": ("away", "down", "left"),
 }

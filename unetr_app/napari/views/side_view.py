@@ -30,7 +30,7 @@ class SideView:
         self.qt.setAcceptDrops(False)  # a file belongs into the main viewer
         self._main = main
         own = self.qt._key_map_handler
-        events = self.qt.canvas.events
+        events: Any = self.qt.canvas.events
         events.key_press.disconnect(own.on_key_press)
         events.key_release.disconnect(own.on_key_release)
         events.key_press.connect(self._on_key_press)
@@ -46,10 +46,8 @@ class SideView:
         self.model._layer_slicer.shutdown()
         self.model.mouse_drag_callbacks.clear()
         self.model.mouse_move_callbacks.clear()
-        get_settings().appearance.events.theme.disconnect(
-            self.model.canvas.events.background_color
-        )
-        events = self.qt.canvas.events
+        get_settings().appearance.events.theme.disconnect(self.model.canvas.events.background_color)
+        events: Any = self.qt.canvas.events
         events.key_press.disconnect(self._on_key_press)
         events.key_release.disconnect(self._on_key_release)
         self.qt.close()

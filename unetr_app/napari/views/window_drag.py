@@ -57,7 +57,7 @@ class WindowDrag:
             return
         event.handled = True  # else napari's camera zooms
         x0, y0 = event.pos
-        low, high = image.contrast_limits
+        low, high = (float(limit or 0) for limit in image.contrast_limits)
         level, width = (low + high) / 2, high - low
         yield
         while event.type == "mouse_move":
