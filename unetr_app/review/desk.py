@@ -184,14 +184,16 @@ class Desk:
             return ()
         self._stamp = stamp
         hashes = Hashes(self._folder.hashes)
-        told: list[str] = []
-        if prediction_hash_of(self._entry, hashes) != self.loaded.prediction_hash:
-            told.append("the prediction was replaced or removed while the case was open; edits "
-                        "belong to the one before: save, close, and open the case again")  # fmt: skip
-        if source_hash_of(self._entry, hashes) != self.loaded.source_hash:
-            told.append("the image was replaced or removed while the case was open; edits belong "
-                        "to the one before: save, close, and open the case again")  # fmt: skip
-        return tuple(told)
+        now_there = {
+            "prediction": (prediction_hash_of(self._entry, hashes), self.loaded.prediction_hash),
+            "image": (source_hash_of(self._entry, hashes), self.loaded.source_hash),
+        }
+        return tuple(
+            f"the {what} was replaced or removed while the case was open; edits belong to the one "
+            "before: save, close, and open the case again"
+            for what, (found, known) in now_there.items()
+            if found != known
+        )
 
     def note(self, event: str, **fields: object) -> None:
         """Log something else that was done, such as an export.
