@@ -295,3 +295,21 @@ def test_the_log_holds_no_paths(worklist: Worklist) -> None:
     events = [json.loads(line)["event"] for line in text.splitlines()]
     assert events == ["opened", "saved", "decided", "exported", "closed"]
     assert str(out_of(worklist).parent) not in text
+
+
+def test_a_label_can_be_added_and_a_value_without_a_name_is_kept(worklist: Worklist) -> None:
+    with worklist.open("case_1", "anna") as desk:
+        added = desk.add_label("Vessel")
+        assert added.value == 3
+        with pytest.raises(InvalidRequest, match="share the name"):
+            desk.add_label("Vessel")
+        paint(desk, 100, value=3)
+        paint(desk, 700, value=9)
+        version = desk.save()
+        painted = voxels(desk)
+    assert version is not None
+    assert version.labels.names == ("Anterior", "Posterior", "Vessel", "label 9")
+    loaded = worklist.load("case_1")
+    assert loaded.saved is not None
+    assert np.array_equal(loaded.saved.data, painted)
+    assert loaded.prediction.labels.names == ("Anterior", "Posterior")
