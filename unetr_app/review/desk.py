@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from unetr_app.errors import InvalidRequest, UnwritableOutput
+from unetr_app.labels import Label, LabelSet
 from unetr_app.review.case_folder import CaseFolder
 from unetr_app.review.clock import Clock
 from unetr_app.review.decision import Decision, now
@@ -23,7 +24,7 @@ from unetr_app.review.stamps import Hashes, stamp_of
 from unetr_app.review.strokes import begin, holds_steps, remove, restored, set_aside
 from unetr_app.review.version import Version
 from unetr_app.review.versions import Versions
-from unetr_app.volume import Segmentation
+from unetr_app.volume import Segmentation, values_in
 
 
 class Desk:
@@ -40,6 +41,7 @@ class Desk:
         loaded: What is in memory of the case.
         versions: What was saved.
         start: The newest version, or the prediction: what edits are counted from.
+        table: The labels that can be painted.
         history: The array that is edited, with its undo; its strokes are on the disk.
         decision: What is decided.
         clock: Seconds spent; pause it when the reviewer is away.
@@ -54,6 +56,7 @@ class Desk:
         self.reviewer = reviewer
         self.versions = Versions(folder.versions)
         self.start: Segmentation = loaded.labels
+        self.table: LabelSet = self.start.labels
         self.history: EditHistory = begin(self.start)
         self.clock = Clock()
         self._entry, self._folder, self._held = entry, folder, held
@@ -101,10 +104,35 @@ class Desk:
 
     @property
     def labels(self) -> Segmentation:
-        """The labels as they are edited now; a copy."""
-        start = self.start
-        return Segmentation(self.history.data.copy(), start.geometry, start.labels,
-                            start.provenance)  # fmt: skip
+        """The labels as they are edited now; a copy. Values without a name go by their number."""
+        start, data = self.start, self.history.data.copy()
+        table = self.table if start.is_overlapping else self.table.completed(values_in(data))
+        return Segmentation(data, start.geometry, table, start.provenance)
+
+    def add_label(self, name: str) -> Label:
+        """One more label to paint with; it is kept with the next version.
+
+        Args:
+            name: Not taken yet.
+
+        Returns:
+            The label, with the lowest value that is free.
+
+        Raises:
+            InvalidRequest: If the name is taken, no value is free, or labels overlap.
+        """
+        self._require_writable()
+        highest = int(np.iinfo(self.history.data.dtype).max) if self.history.data.ndim == 3 else 0
+        free = next((n for n in range(1, highest + 1) if n not in self.table.values), None)
+        if free is None:
+            raise InvalidRequest(
+                "these labels overlap, or are too many: no label can be added",
+                cure="Add it to the bundle, or draw it as a list of its own.",
+            )
+        label = Label(free, name)
+        self.table = LabelSet((*self.table, label))
+        self.history.values = self.table.values
+        return label
 
     def record(self, decision: Decision) -> Decision:
         """Keep what the reviewer decides; what is accepted is saved first where it was edited.
@@ -152,7 +180,7 @@ class Desk:
         version = self.versions.add(
             labels, described(labels, self.start, self.loaded, how), after=self._highest()
         )
-        self.start, self._base = labels, version.number
+        self.start, self.table, self._base = labels, labels.labels, version.number
         self._seconds_saved, self._steps_saved = self.seconds, len(self.history.steps)
         self.decision = replace(self.decision, status="editing", version=version.number,
                                 reviewer=self.reviewer, when=version.when)  # fmt: skip
@@ -174,7 +202,7 @@ class Desk:
             set_aside(self._folder.strokes)
         data = self.history.data
         data[...] = self.start.data
-        self.history = EditHistory(data, self.start.labels.values, start=self.start.data)
+        self.history = EditHistory(data, self.table.values, start=self.start.data)
         self._steps_saved = 0
         self._warn(*restored(self._folder.strokes, self.start, self.history))
         self._log.append("discarded", reviewer=self.reviewer)
@@ -189,14 +217,16 @@ class Desk:
             return ()
         self._stamp = stamp
         hashes = Hashes(self._folder.hashes)
-        told: list[str] = []
-        if prediction_hash_of(self._entry, hashes) != self.loaded.prediction_hash:
-            told.append("the prediction was replaced or removed while the case was open; edits "
-                        "belong to the one before: save, close, and open the case again")  # fmt: skip
-        if source_hash_of(self._entry, hashes) != self.loaded.source_hash:
-            told.append("the image was replaced or removed while the case was open; edits belong "
-                        "to the one before: save, close, and open the case again")  # fmt: skip
-        return tuple(told)
+        now_there = {
+            "prediction": (prediction_hash_of(self._entry, hashes), self.loaded.prediction_hash),
+            "image": (source_hash_of(self._entry, hashes), self.loaded.source_hash),
+        }
+        return tuple(
+            f"the {what} was replaced or removed while the case was open; edits belong to the one "
+            "before: save, close, and open the case again"
+            for what, (found, known) in now_there.items()
+            if found != known
+        )
 
     def note(self, event: str, **fields: object) -> None:
         """Log something else that was done, such as an export.

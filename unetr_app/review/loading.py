@@ -61,9 +61,10 @@ def load_case(entry: Entry, folder: CaseFolder) -> LoadedCase:
     uncertainty = _read_uncertainty(entry, prediction, warnings)
     numbers = tuple(Versions(folder.versions).numbers())
     version, saved = _newest(folder, prediction, prediction_hash, warnings)
+    told = tuple(dict.fromkeys(warnings))
     return LoadedCase(
         entry.id, prediction, volume, version, saved, uncertainty, second, case, source_hash,
-        prediction_hash, stamp, numbers, dict(entry.bundle), entry.seg, tuple(dict.fromkeys(warnings)),
+        prediction_hash, stamp, numbers, dict(entry.bundle), entry.seg, told,
     )  # fmt: skip
 
 
