@@ -1,0 +1,196 @@
+"""Run by test_napari_predicting in a process of its own: pages on a real Qt application.
+
+    python -m tests.napari_model_pages WHAT FOLDER
+
+Exits with 77 where Qt cannot be loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+try:
+    from qtpy.QtWidgets import QApplication
+except Exception as error:
+    sys.stderr.write(f"Qt cannot be loaded: {error}\n")
+    sys.exit(77)
+
+from napari.components import ViewerModel
+
+from tests.batch_fakes import write_bundle
+from tests.test_inference_segmenter import _bright, _segmenter, _Threshold
+from unetr_app.bundle import is_trusted, trust
+from unetr_app.geometry import Geometry
+from unetr_app.napari import layers, model_widgets, predicting
+from unetr_app.napari.pages.learn import LearnPage
+from unetr_app.napari.pages.predict import PredictPage
+from unetr_app.napari.predict_session import PredictSession
+from unetr_app.napari.predicting import Predictor
+
+TURN = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
+GRID = Geometry.from_parts((26, 30, 22), (1.0, 1.0, 1.0), TURN, (3.0, -4.0, 5.0))
+
+
+def until(true: Callable[[], Any], seconds: float = 100) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "nothing came"
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def page_of(folder: Path, act: Callable[[], None] = lambda: None) -> tuple[PredictPage, Any, Path]:
+    """A page over a predictor whose network is a threshold."""
+    bundle = write_bundle(folder / "bundle")
+    made: list[int] = []
+
+    def opener(_: Any) -> Any:
+        made.append(1)
+        return _segmenter(folder / f"made{len(made)}", _Threshold(act))
+
+    page = PredictPage()
+    session = PredictSession(page, lambda: _bright(GRID), Predictor(opener))
+    page.add_bundle(str(bundle))
+    return page, session, bundle
+
+
+def predict(folder: Path) -> None:
+    page, session, bundle = page_of(folder)
+    trust(bundle)
+    main = threading.get_ident()
+    came: list[Any] = []
+    session.predicted.connect(lambda s, m: came.append((s, m, threading.get_ident())))
+    for n in (1, 2):
+        page.run.click()
+        assert not page.run.isEnabled()
+        until(lambda: len(came) == n)
+        assert page.run.isEnabled()
+        assert "Done in" in page.words.text()
+        assert "GiB" in page.words.text()
+    assert {thread for *_, thread in came} == {main}
+    assert came[0][0].geometry == GRID
+    assert set(came[0][1]) == {"uncertainty"}
+
+
+def failing(folder: Path) -> None:
+    def fail() -> None:
+        raise ValueError("of odd size")
+
+    page, session, bundle = page_of(folder, fail)
+    trust(bundle)
+    ended: list[int] = []
+    session.ended.connect(lambda: ended.append(1))
+    page.run.click()
+    until(lambda: ended)
+    assert "ValueError: of odd size" in page.words.text()
+    assert page.run.isEnabled()
+    viewer = ViewerModel()
+    widget: Any = model_widgets.predict_widget(viewer)
+    widget.run.click()
+    assert "No image layer is selected" in widget.words.text()
+    viewer.add_image(np.zeros((4, 5, 6)))
+    widget.run.click()
+    assert "no volume opened by unetr-app" in widget.words.text(), widget.words.text()
+
+
+def trusting(folder: Path) -> None:
+    page, session, bundle = page_of(folder)
+    came: list[Any] = []
+    session.predicted.connect(lambda s, m: came.append(s))
+    page.show()
+    page.run.click()
+    assert page.yes.isVisible()
+    assert "programs" in page.question.text()
+    assert not session.predictor.background.is_running
+    assert not is_trusted(bundle)
+    page.yes.click()
+    until(lambda: came)
+    assert is_trusted(bundle)
+    assert not page.yes.isVisible()
+
+
+def closed(folder: Path) -> None:
+    """The page goes while a window is under way: the work ends, and nobody is told."""
+    reached, go_on = threading.Event(), threading.Event()
+    windows: list[int] = []
+
+    def hold() -> None:
+        windows.append(1)
+        if len(windows) == 2:
+            reached.set()
+            assert go_on.wait(60)
+
+    page, session, bundle = page_of(folder, hold)
+    trust(bundle)
+    background = session.predictor.background
+    page.run.click()
+    until(reached.is_set)
+    del session
+    page.close()
+    page.deleteLater()
+    until(lambda: background._stop.is_set())
+    go_on.set()
+    assert background.wait(60)
+    assert len(windows) <= 3
+    QApplication.processEvents()
+
+
+def missing(folder: Path) -> None:
+    predicting.is_installed = lambda: False  # type: ignore[assignment]
+    viewer = ViewerModel()
+    for layer in layers.image_layers(_bright(GRID)):
+        viewer.add_layer(layer)  # the rest of the plugin works
+    for widget in (model_widgets.predict_widget(viewer), model_widgets.learn_widget()):
+        assert 'pip install "unetr-app[inference]"' in widget.words.text()  # type: ignore[attr-defined]
+        start = widget.run if isinstance(widget, PredictPage) else widget.start  # type: ignore[attr-defined]
+        assert not start.isEnabled()
+
+
+def learn(folder: Path) -> None:
+    from tests.finetuning_files import small_dataset, tiny_bundle
+
+    widget = model_widgets.learn_widget()
+    assert isinstance(widget, LearnPage)
+    widget.start.click()
+    assert "Choose the cases" in widget.words.text()
+    bundle, data = tiny_bundle(folder / "tiny_segmentation"), small_dataset(folder / "data")
+    widget.dataset.setText(str(data))
+    widget.out.setText(str(folder / "new"))
+    widget.bundle.setCurrentText(str(bundle))
+    widget.epochs.setValue(1)
+    widget.show()
+    widget.start.click()
+    assert widget.trust.isVisible()
+    widget.trust.click()
+    until(lambda: widget.start.isEnabled())
+    assert "the bundle's are 1 Anterior hippocampus" in widget.words.text()
+    text = (data / "dataset.json").read_text()
+    for name in ("Anterior", "Posterior"):
+        text = text.replace(f'"{name}"', f'"{name} hippocampus"')
+    (data / "dataset.json").write_text(text)
+    widget.start.click()
+    until(lambda: "Held-out cases, before" in widget.words.text())
+    widget.cancel.click()
+    until(lambda: widget.start.isEnabled())
+    assert "to go on" in widget.words.text()
+    widget.start.click()
+    until(lambda: widget.start.isEnabled(), 200)
+    assert widget.table.rowCount() == 3, widget.words.text()
+    assert widget.table.item(2, 0).text() == "all labels"
+    assert (folder / "new" / "finetuning.json").is_file()
+
+
+if __name__ == "__main__":
+    application = QApplication([])
+    what, where = sys.argv[1], Path(sys.argv[2])
+    steps = {"predict": predict, "failing": failing, "trust": trusting, "closed": closed,
+             "missing": missing, "learn": learn}  # fmt: skip
+    steps[what](where)
+    sys.stdout.write(f"{what} is as it should be\n")
