@@ -35,12 +35,14 @@ class IntensityWindow:
         level: Its middle, in the values of the volume (HU for CT).
         width: How far it reaches, above 0.
         function: What level and width mean, see `window_limits`.
+        is_stated: Does the image itself state it?
     """
 
     name: str
     level: float
     width: float
     function: Function = "LINEAR_EXACT"
+    is_stated: bool = False
 
     @property
     def limits(self) -> Limits:
@@ -108,7 +110,7 @@ def windows_for(volume: Volume, stated: Sequence[StatedWindow] = ()) -> tuple[In
     """
     low, high = intensity_range(volume)
     own = [
-        IntensityWindow(_name(n, window, len(stated)), window.level, window.width, window.function)
+        IntensityWindow(_name(n, window, len(stated)), window.level, window.width, window.function, True)
         for n, window in enumerate(stated)
     ]
     own = [w for w in own if w.limits[0] < high and w.limits[1] > low]

@@ -30,6 +30,7 @@ class LearnPage(QWidget):
     start_wanted = Signal(str, str, str, int)  # data set, bundle, new bundle's folder, epochs
     trust_given = Signal()
     cancel_wanted = Signal()
+    accepted_wanted = Signal()  # the accepted cases of a review as the data set
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -44,6 +45,9 @@ class LearnPage(QWidget):
         self.epochs.setValue(10)
         self.epochs.setToolTip("Passes over the cases")
         self.start, self.cancel = QPushButton("Start"), QPushButton("Cancel")
+        self.accepted = QPushButton("Use the accepted cases")
+        self.accepted.setToolTip("Write the accepted cases of this review as a data set")
+        self.accepted.setVisible(False)
         self.trust = QPushButton("I have looked at the bundle's configs: trust it and start")
         self.bar = QProgressBar()
         self.words = QLabel()
@@ -54,6 +58,7 @@ class LearnPage(QWidget):
         self._lay_out()
         self.start.clicked.connect(self._emit_start)
         self.trust.clicked.connect(self._emit_trust)
+        self.accepted.clicked.connect(self.accepted_wanted)
         self.cancel.clicked.connect(self.cancel_wanted)
         self.show_running(False)
         self.ask_trust(False)
@@ -62,6 +67,14 @@ class LearnPage(QWidget):
         """Fill the choice of bundles."""
         self.bundle.clear()
         self.bundle.addItems([*bundles])
+
+    def offer_accepted(self) -> None:
+        """Offer the accepted cases of a review."""
+        self.accepted.setVisible(True)
+
+    def use_dataset(self, folder: str) -> None:
+        """Take a data set's folder, as if it had been chosen."""
+        self.dataset.setText(folder)
 
     def refuse(self, words: str) -> None:
         """Say why nothing can be learnt here."""
@@ -112,6 +125,7 @@ class LearnPage(QWidget):
     def _lay_out(self) -> None:
         form = QFormLayout()
         form.addRow("Cases", self._with_browser(self.dataset, "A data set's folder"))
+        form.addRow("", self.accepted)
         form.addRow("Start from", self.bundle)
         form.addRow("New bundle", self._with_browser(self.out, "A new, empty folder"))
         form.addRow("Epochs", self.epochs)

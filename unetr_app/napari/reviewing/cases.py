@@ -11,6 +11,7 @@ from unetr_app.errors import CaseInUse, UnetrError, UnwritableOutput
 from unetr_app.napari.pages.cases import CasesPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.loader import CaseLoader
+from unetr_app.napari.reviewing.prepared import Prepared, prepare
 from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.review.worklist import open_worklist
 
@@ -64,7 +65,7 @@ class CaseControl:
         worklist = open_worklist(path, reviews=reviews)
         self.leave()
         self._bench.worklist = worklist
-        self._loader = CaseLoader(worklist.load, self._bench.background)
+        self._loader = CaseLoader(lambda one: prepare(worklist, one), self._bench.background)
         self.show_rows()
         begin = worklist.entry(case_id).id if case_id else worklist.resume_at()
         if begin is None:
@@ -86,7 +87,7 @@ class CaseControl:
             self._coming.cancel()
         self._page.show_busy(f"reading {case_id} …")
         self._coming = self._loader.get(
-            case_id, lambda loaded: self._show(case_id, loaded), self._fail
+            case_id, lambda prepared: self._show(case_id, prepared), self._fail
         )
 
     def next(self) -> None:
@@ -164,21 +165,25 @@ class CaseControl:
     def _is_writable(self) -> bool:
         return self._shown is not None and self._bench.may_change(self._shown)
 
-    def _show(self, case_id: str, loaded: Any) -> None:
+    def _show(self, case_id: str, prepared: Prepared) -> None:
         self.leave()
         self._page.show_busy("")
         worklist = self._bench.worklist
         why_read_only = ""
         try:
             try:
-                desk = worklist.open(case_id, self._reviewer, loaded=loaded)
+                desk = worklist.open(case_id, self._reviewer, loaded=prepared.loaded)
             except (CaseInUse, UnwritableOutput) as refused:
                 why_read_only = str(refused)
-                desk = worklist.open(case_id, self._reviewer, loaded=loaded, read_only=True)
+                desk = worklist.open(
+                    case_id, self._reviewer, loaded=prepared.loaded, read_only=True
+                )
         except UnetrError as problem:
             self._fail(problem)
             return
-        self._bench.shown = ShownCase(desk, self._bench.viewer, why_read_only)
+        self._bench.shown = ShownCase(
+            desk, self._bench.viewer, prepared, why_read_only=why_read_only
+        )
         self._page.show_current(case_id)
         self._page.set_read_only(why_read_only)
         self._bench.panel.show_case(case_id)

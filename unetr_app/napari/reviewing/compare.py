@@ -29,7 +29,7 @@ class CompareControl:
 
     def __init__(self, bench: Bench, page: ComparePage):
         self._bench, self._page = bench, page
-        self._files: dict[str, Segmentation] = {}
+        self._others: dict[str, Segmentation] = {}
         self._layer: Labels | None = None
         self._pair = (PREDICTION, EDIT)
         self._is_shown = False
@@ -63,6 +63,12 @@ class CompareControl:
         elif is_shown:
             self.compare(*self._pair)
 
+    def add(self, name: str, segmentation: Segmentation) -> None:
+        """Offer one segmentation more of the open case, until it is left."""
+        if self._bench.shown is not None:
+            self._others[name] = segmentation
+            self._page.show_choices(self._choices(self._bench.shown))
+
     def ask_file(self) -> None:
         """Ask for a file of labels."""
         path, _ = QFileDialog.getOpenFileName(
@@ -78,12 +84,11 @@ class CompareControl:
             return
         with self._bench.careful():
             name = Path(path).name
-            self._files[name] = read_labels(Path(path))
-            self._page.show_choices(self._choices(shown))
-        self.compare(EDIT, name)
+            self.add(name, read_labels(Path(path)))
+            self.compare(EDIT, name)
 
     def _begin(self, shown: ShownCase) -> None:
-        self._files = {}
+        self._others = {}
         self._page.show_choices(self._choices(shown))
         self._page.show_rows([])
 
@@ -93,7 +98,7 @@ class CompareControl:
     def _choices(self, shown: ShownCase) -> list[str]:
         versions = [f"version {number}" for number in shown.desk.versions.numbers()]
         second = [SECOND] if shown.desk.loaded.second is not None else []
-        return [PREDICTION, EDIT, *versions, *second, *self._files]
+        return [PREDICTION, EDIT, *versions, *second, *self._others]
 
     def _named(self, shown: ShownCase, name: str) -> Segmentation:
         """One of the choices, as it is now."""
@@ -104,8 +109,8 @@ class CompareControl:
             return desk.labels
         if name == SECOND and desk.loaded.second is not None:
             return desk.loaded.second
-        if name in self._files:
-            return self._files[name]
+        if name in self._others:
+            return self._others[name]
         return shown.version(int(name.rsplit(" ", 1)[-1]))
 
     def _show(self, shown: ShownCase, found: Any) -> None:

@@ -119,9 +119,12 @@ class LabelControl:
         self._page.show_labels(shown.segmentation.labels)
         self._paint()
         self._statistics, self._changes = (), []
-        middle = [n // 2 for n in shown.geometry.shape]
-        self._bench.views.move_to(display.to_point(middle, shown.geometry))
-        self._measure()
+        if shown.statistics:
+            self._show_statistics(shown, shown.statistics)
+        else:
+            middle = [n // 2 for n in shown.geometry.shape]
+            self._bench.views.move_to(display.to_point(middle, shown.geometry))
+            self._measure()
 
     def _end(self, shown: ShownCase) -> None:
         self._pause.stop()

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from unetr_app.io.dicom.window import read_windows
 from unetr_app.napari.pages.display import DisplayPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
-from unetr_app.planes import intensity_window, looks_like_ct
 from unetr_app.review.display import PLANES
-from unetr_app.review.intensity_windows import CT_PRESETS, IntensityWindow
+from unetr_app.review.intensity_windows import IntensityWindow
 from unetr_app.review.letters import Convention, edge_letters
-from unetr_app.volume import Volume
 
 
 class PlaneControl:
@@ -28,7 +23,7 @@ class PlaneControl:
         self._bench, self._page = bench, page
         self.convention = convention
         self._presets: list[IntensityWindow] = []
-        self._at, self._has_own = 0, False
+        self._at = 0
         self._has_crosshair = True
         page.window_chosen.connect(self.set_window)
         page.preset_chosen.connect(self.choose_preset)
@@ -50,14 +45,14 @@ class PlaneControl:
         for n, preset in enumerate(self._presets):
             if preset.name == name:
                 self._at = n
-                self.set_window(preset.level, preset.width)
+                self._take(preset)
 
     def next_preset(self) -> None:
         """Take the next preset."""
         if self._presets:
             self._at = (self._at + 1) % len(self._presets)
             preset = self._presets[self._at]
-            self.set_window(preset.level, preset.width)
+            self._take(preset)
             self._bench.say(f"{preset.name}: level {preset.level:g}, width {preset.width:g}")
 
     def set_convention(self, convention: Convention) -> None:
@@ -90,16 +85,19 @@ class PlaneControl:
     def _begin(self, shown: ShownCase) -> None:
         self._bench.views.set_convention(self.convention)
         self._show_letters(shown)
-        own = _own_windows(shown.desk.loaded)
-        self._has_own = bool(own)
-        self._presets = [*own, *_usual_windows(shown.desk.loaded.volume)]
+        self._presets = list(shown.windows)
         self._at = 0
         self._page.show_presets([(p.name, p.level, p.width) for p in self._presets])
-        self._page.show_own("" if self._has_own else "the image stores no window")
+        own = [one.name for one in self._presets if one.is_stated]
+        self._page.show_own("" if own else "the image stores no window")
         self._page.show_images([layer.name for layer in shown.images])
         self._page.show_convention(self.convention)
         if self._presets:
-            self.set_window(self._presets[0].level, self._presets[0].width)
+            self._take(self._presets[0])
+
+    def _take(self, window: IntensityWindow) -> None:
+        self._set_limits(*window.limits)
+        self._page.show_window(window.level, window.width)
 
     def _show_letters(self, shown: ShownCase) -> None:
         for plane in PLANES:  # the views exchange left and right themselves
@@ -116,19 +114,3 @@ class PlaneControl:
                 least, most = layer.contrast_limits_range
                 layer.contrast_limits_range = (min(least, low), max(most, high))
                 layer.contrast_limits = (low, high)
-
-
-def _own_windows(loaded: Any) -> list[IntensityWindow]:
-    """The windows that a case's own files name."""
-    if loaded.volume is None or loaded.image is None or loaded.image.kind != "dicom-series":
-        return []
-    return [*read_windows(loaded.image.paths)]
-
-
-def _usual_windows(volume: Volume | None) -> list[IntensityWindow]:
-    """The windows that suit an image by its values."""
-    if volume is None:
-        return []
-    low, high = intensity_window(volume)
-    found = [IntensityWindow("automatic", (low + high) / 2, high - low)]
-    return [*found, *CT_PRESETS] if looks_like_ct(volume) else found

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from unetr_app.errors import UnetrError
 from unetr_app.napari.layers import edited_layers, image_layers
+from unetr_app.napari.reviewing.prepared import Prepared
 from unetr_app.review.display import DISPLAY_CODES, PLANES
 from unetr_app.review.editing.change import Change
 from unetr_app.review.editing.strokes import display_to_source, stroke
@@ -32,11 +33,17 @@ class ShownCase:
     Args:
         desk: The open case.
         viewer: Gets the layers.
+        prepared: What is known of it already.
         why_read_only: Why it can only be looked at; empty where it can be changed.
     """
 
-    def __init__(self, desk: Desk, viewer: ViewerModel, why_read_only: str = ""):
+    def __init__(
+        self, desk: Desk, viewer: ViewerModel, prepared: Prepared, *, why_read_only: str = ""
+    ):
         self.desk = desk
+        self.windows = prepared.windows
+        is_as_prepared = prepared.loaded is desk.loaded and not desk.history.steps
+        self.statistics = prepared.statistics if is_as_prepared else ()
         self.why_read_only = why_read_only
         self._viewer = viewer
         self.segmentation = desk.start

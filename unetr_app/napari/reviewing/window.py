@@ -17,6 +17,7 @@ from unetr_app.napari.reviewing.export import ExportControl
 from unetr_app.napari.reviewing.keyboard import Keyboard
 from unetr_app.napari.reviewing.labels import LabelControl
 from unetr_app.napari.reviewing.leaving import Leaving
+from unetr_app.napari.reviewing.models import ModelControl
 from unetr_app.napari.reviewing.planes import PlaneControl
 from unetr_app.napari.reviewing.settings import ReviewSettings, read_settings
 from unetr_app.napari.reviewing.uncertainty import UncertaintyControl
@@ -25,6 +26,7 @@ from unetr_app.napari.views.linked_views import LinkedViews
 from unetr_app.review.keys import KEYS
 
 _SIZE = (1500, 900)  # pixels
+_WIDTHS = [430, 400]  # pixels: planes, pages
 _WIDER = 1.25
 _REPEATED = ("undo", "redo", "smaller_brush", "larger_brush", "next_uncertain", "next_changed")
 
@@ -59,12 +61,15 @@ class ReviewWindow:
         self.cases = CaseControl(
             bench, self.panel.cases, reviewer=chosen.reviewer, advances=chosen.advances
         )
+        self.models = ModelControl(bench, self.compare)
         self._is_open = True
         self._main = viewer.window._qt_window  # napari gives no other way to it
         planes = viewer.window.add_dock_widget(self.views, name="Planes", area="right")
         if has_panel_dock:
             pages = viewer.window.add_dock_widget(self.panel, name="Review", area="right")
             self._main.splitDockWidget(planes, pages, Qt.Orientation.Horizontal)
+            self._main.resizeDocks([planes, pages], _WIDTHS, Qt.Orientation.Horizontal)
+        self.panel.show_reviewer(chosen.reviewer)
         self._keyboard = Keyboard(self._main, self._bindings(), self._repeated())
         self._leaving = Leaving(self._main, self.close)
 
@@ -96,6 +101,7 @@ class ReviewWindow:
         self._is_open = False
         self._leaving.release()
         self._keyboard.release()
+        self.models.close()
         self.cases.leave()
         self.bench.background.close()
         self.views.close()

@@ -1,0 +1,89 @@
+"""ModelControl: predicting the case that is shown, and learning from those that are accepted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unetr_app.errors import InvalidRequest
+from unetr_app.napari.layers import label_layers, map_layer
+from unetr_app.napari.learn_session import LearnSession
+from unetr_app.napari.pages.learn import LearnPage
+from unetr_app.napari.pages.predict import PredictPage
+from unetr_app.napari.predict_session import PredictSession
+from unetr_app.napari.reviewing.bench import Bench
+from unetr_app.napari.reviewing.compare import CompareControl
+from unetr_app.review.export import export_job
+from unetr_app.volume import Segmentation, Volume
+
+_TRAINING_SET = "_training_set"  # in the folder of reviews, which is no input
+
+
+class ModelControl:
+    """Adds two pages that need the inference extra; without it they say so.
+
+    Args:
+        bench: Shared by all controls.
+        compare: Gets predictions, to be held against the labels.
+    """
+
+    def __init__(self, bench: Bench, compare: CompareControl):
+        self._bench, self._compare = bench, compare
+        self.predict, self.learn = PredictPage(), LearnPage()
+        bench.panel.add(self.predict, "Predict", "Segment the open case with a bundle")
+        bench.panel.add(self.learn, "Learn", "Fine-tune a bundle on the accepted cases")
+        self._case_id = ""
+        self._predicting = PredictSession(self.predict, self._volume)
+        self._predicting.predicted.connect(self._show)
+        self._learning = LearnSession(self.learn)
+        self.learn.offer_accepted()
+        self.learn.accepted_wanted.connect(self._export_accepted)
+
+    def close(self) -> None:
+        """Ask what is running to stop."""
+        self._predicting.predictor.background.cancel()
+        self._learning.learner.background.cancel()
+
+    def _volume(self) -> Volume:
+        """The image of the open case.
+
+        Raises:
+            InvalidRequest: If there is none.
+        """
+        shown = self._bench.shown
+        if shown is None or shown.desk.loaded.volume is None:
+            raise InvalidRequest("no case with an image is open", cure="Open one first.")
+        self._case_id = shown.desk.case_id
+        return shown.desk.loaded.volume
+
+    def _show(self, segmentation: Segmentation, maps: dict[str, Volume]) -> None:
+        shown = self._bench.shown
+        if shown is None or shown.desk.case_id != self._case_id:
+            self._bench.say(f"{self._case_id} was predicted, but is no longer open.", "warning")
+            return
+        name = str(segmentation.provenance.get("bundle", "bundle"))
+        for kind, volume in maps.items():
+            layer = map_layer(volume.data[0], volume.geometry, f"{name} {kind}")
+            layer.visible = False
+            shown.add_extra(layer, below_labels=True)
+        for layer in label_layers(segmentation, name):
+            layer.contour, layer.editable = 1, False
+            shown.add_extra(layer)
+        self._compare.add(name, segmentation)
+        self._bench.say(f"Predicted by {name}: shown as outlines; the labels did not change.")
+
+    def _export_accepted(self) -> None:
+        worklist: Any = self._bench.worklist
+        if worklist is None:
+            self._bench.say("No worklist is open.", "warning")
+            return
+        folder = worklist.folder / _TRAINING_SET
+        self._bench.say("writing the accepted cases …")
+        self._bench.background.run(
+            lambda: export_job(worklist, "training_set", folder),
+            lambda result: self._use(str(result), str(folder)),
+            self._bench.complain,
+        )
+
+    def _use(self, words: str, folder: str) -> None:
+        self.learn.use_dataset(folder)
+        self._bench.say(words)
