@@ -255,6 +255,7 @@ def test_another_writer_is_noticed_and_its_records_stay(path):
     start = some_labels(np.random.default_rng(4), False)
     edited(path, start, steps=1)
     history, journal = opened(path, start)
+    history.apply(some_change(np.random.default_rng(7), history.data))
     path.write_bytes(path.read_bytes() + b"from elsewhere")
     content = path.read_bytes()
     with pytest.raises(UnwritableOutput, match="another program"):

@@ -121,6 +121,34 @@ def test_wide_margins_are_the_same_however_they_are_found(mm, slant, monkeypatch
     assert shrink(full, grid, 1, mm) is None
 
 
+def test_a_ball_on_strongly_sheared_axes_reaches_beyond_its_radius_in_steps():
+    grid = sheared(Geometry((15, 15, 15), np.eye(4)), 0.9)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[7, 7, 7] = 1
+    apart = distances(grid)[np.flatnonzero(labels)[0]].reshape(grid.shape)
+    within = apart <= 4.03
+    assert np.abs(np.argwhere(within) - 7).max() > 4
+    np.testing.assert_array_equal(after(labels, grow(labels, grid, 1, 4.03)) == 1, within)
+
+
+def test_interpolation_measures_in_sheared_slices_as_in_all_others():
+    grid = sheared(Geometry((3, 11, 12), np.diag([1.0, 0.9, 1.3, 1.0])), 0.8)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[0, 1:10, 1:5] = labels[2, 3:6, 3:11] = 1
+    labels[0, 1:4, 1:3] = 0
+    plane = Geometry((1, 11, 12), grid.affine)
+    apart = distances(plane)
+
+    def signed(mask):
+        inside = mask.reshape(-1)
+        reach_mm = np.where(inside, apart[:, ~inside].min(axis=1), -apart[:, inside].min(axis=1))
+        return reach_mm.reshape(mask.shape)
+
+    middle = (signed(labels[0] == 1) + signed(labels[2] == 1)) / 2 > 1e-6
+    result = after(labels, interpolate(labels, grid, 1, 0))
+    np.testing.assert_array_equal(result[1] == 1, middle)
+
+
 def test_growing_by_a_spacing_reaches_the_neighbour_though_the_affine_is_single_precision():
     spacing = np.float64(np.float32(0.7))
     grid = Geometry((9, 9, 9), np.diag([spacing, spacing, 1.4, 1.0]))
