@@ -344,6 +344,7 @@ def leaks(found: dict[str, Any]) -> None:
         settle(5)
         gc.collect()
         used.append(rss_mb())
+        sys.stderr.write(f"{used[-1]:.0f} MB\n")
         widgets.append(len(QApplication.allWidgets()))
     found["open: alive"] = [repr(type(one())) for one in gone if one() is not None]
     found["open: MB"], found["open: widgets"] = used, widgets

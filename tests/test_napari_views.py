@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.napari_out import require_napari
+from unetr_app.napari.immortal_none import make_none_immortal
 from unetr_app.notice import RESEARCH_NOTICE
 
 pytest.importorskip("qtpy", reason="napari has no window without Qt")
@@ -245,6 +246,12 @@ def test_closing_leaves_the_main_viewer_as_it_was(seen):
     assert seen["layers kept"] == 2
     assert seen["orientation"].tolist() == ["towards", "down", "right"]
     assert seen["napari's undo again"] == 1
+
+
+def test_none_outlasts_more_references_given_back_than_there_are():
+    assert make_none_immortal()
+    assert make_none_immortal()
+    assert sys.version_info >= (3, 12) or 2**39 < sys.getrefcount(None) < 2**41
 
 
 @pytest.mark.slow

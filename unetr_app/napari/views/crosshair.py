@@ -35,7 +35,8 @@ class Crosshair:
         self._viewer = viewer
         self._point: tuple[float, ...] | None = None
         self._is_wanted = True
-        self._line = Line(_LINES, _COLOUR, connect="segments", parent=canvas.view.scene)
+        self._line: Any = Line(_LINES, _COLOUR, connect="segments")
+        self._line.parent = canvas.view.scene
         self._line.transform = STTransform()
         self._line.order = _ON_TOP
         self._line.set_gl_state("translucent", depth_test=False)

@@ -14,6 +14,7 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QSplitter
 
 from unetr_app.napari import notifications
+from unetr_app.napari.immortal_none import make_none_immortal
 from unetr_app.napari.views.crosshair import Crosshair
 from unetr_app.napari.views.letters_overlay import Letters, LettersOverlay
 from unetr_app.napari.views.mirrored import MirroredLayers
@@ -53,6 +54,7 @@ class LinkedViews(QSplitter):
     window_dragged = Signal(float, float)
 
     def __init__(self, viewer: napari.Viewer) -> None:
+        make_none_immortal()
         super().__init__(Qt.Orientation.Vertical)
         self.setObjectName("linked views")
         self._main = viewer
