@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("qtpy", reason="there are no pages without Qt", exc_type=Exception)
-napari = pytest.importorskip("napari", reason="the theme is napari's")
+pytest.importorskip("napari", reason="the theme is napari's")
 
+import napari
 from napari.resources._icons import _theme_path
 from napari.utils.theme import get_theme, template
 from qtpy.QtCore import QDir, QEvent, QPoint, Qt

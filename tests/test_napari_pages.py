@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.napari_out import require_napari
+
 pytest.importorskip("qtpy", reason="there are no pages without Qt", exc_type=Exception)
+require_napari()
 
 
 def test_the_pages_show_and_tell_what_people_do():

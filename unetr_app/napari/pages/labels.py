@@ -68,12 +68,12 @@ def _columns() -> tuple[Column, ...]:
             tip="Volume in millilitres",
         ),
         Column(
-            "Mean ± SD", _intensity, order=measured("mean"), is_number=True, width=72,
+            "Mean ± SD", _intensity, order=measured("mean"), is_number=True, width=75,
             tip="Mean and standard deviation of the image's intensity in the label (HU in CT)",
         ),
         Column(
             "Pieces", lambda r: "" if r.statistics is None else str(r.statistics.components),
-            order=measured("components"), is_number=True, width=44,
+            order=measured("components"), is_number=True, width=47,
             tip="Connected components: pieces that do not touch",
         ),
     )  # fmt: skip

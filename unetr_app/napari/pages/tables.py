@@ -193,7 +193,7 @@ class Table(QTableView):
         self.setMinimumHeight(96)
         self.setTabKeyNavigation(False)
         self.setStyleSheet(
-            "QTableView::item { padding: 0px 3px; } QHeaderView::section { padding: 2px 4px; }"
+            "QTableView::item { padding: 0px 3px; } QHeaderView::section { padding: 2px 3px; }"
         )
         self._dress_headers(sortable)
         model.modelAboutToBeReset.connect(self._keep)
