@@ -14,8 +14,12 @@ import numpy as np
 import pytest
 
 pytest.importorskip("qtpy", reason="there are no pages without Qt", exc_type=Exception)
+pytest.importorskip("napari", reason="the theme is napari's")
 
-from qtpy.QtCore import QPoint, Qt
+import napari
+from napari.resources._icons import _theme_path
+from napari.utils.theme import get_theme, template
+from qtpy.QtCore import QDir, QEvent, QPoint, Qt
 from qtpy.QtGui import QImage, QKeySequence
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMainWindow, QPushButton, QWidget
@@ -33,15 +37,19 @@ PRESETS = [
 ]  # fmt: skip
 
 
+def dark_style():
+    """What napari's windows look like, without its windows, which take long to import."""
+    styles = sorted(Path(napari.__file__).parent.glob("_qt/qt_resources/styles/*.qss"))
+    text = "".join(path.read_text() for path in styles)
+    assert text
+    return template(text, **get_theme("dark").to_rgb_dict())
+
+
 @pytest.fixture(scope="session")
 def app():
     made = QApplication.instance() or QApplication([])
-    napari = pytest.importorskip("napari._qt.qt_resources", reason="the theme is napari's")
-    from napari._qt.qt_event_loop import _theme_path
-    from qtpy.QtCore import QDir
-
     QDir.addSearchPath("theme_dark", str(_theme_path("dark")))
-    made.setStyleSheet(napari.get_stylesheet("dark"))
+    made.setStyleSheet(dark_style())
     return made
 
 
@@ -56,7 +64,7 @@ def panel(app):
     yield made
     made.close()
     made.deleteLater()
-    app.processEvents()
+    app.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def fill(panel):
@@ -121,7 +129,7 @@ def colours(picture):
     """The colours of a picture: (rows, columns, 3)."""
     image = picture.toImage().convertToFormat(QImage.Format.Format_RGB888)
     lines = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), -1)
-    return lines[:, : 3 * image.width()].reshape(image.height(), image.width(), 3)
+    return lines[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
 
 
 PAGES = (
@@ -129,29 +137,32 @@ PAGES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("size", [(360, 600), (520, 900)])
-def test_a_page_fits_in_a_narrow_dock(panel, name, size):
+def test_every_page_fits_in_a_dock(panel, size):
     panel.resize(*size)
-    page = show(panel, getattr(panel, name))
     panel.say("hippocampus_003 was read in 0.4 s")
-    save(panel.grab(), f"{name}_{size[0]}")
-    assert panel.width() == size[0]
-    seen = [w for w in page.findChildren(QWidget) if w.isVisible() and w.parent() is page]
-    assert seen
-    for widget in seen:
-        assert widget.geometry().right() <= page.width(), widget
-    for made in page.findChildren(QPushButton):
-        if made.isVisible() and made.text():
-            room = made.width() - 2
-            room -= 0 if made.icon().isNull() else made.iconSize().width() + 4
-            needed = made.fontMetrics().horizontalAdvance(made.text())
-            assert needed <= room, f"{made.text()!r} needs {needed} of {room} pixels"
+    for name in PAGES:
+        page = show(panel, getattr(panel, name))
+        save(panel.grab(), f"{name}_{size[0]}")
+        assert panel.width() == size[0]
+        seen = [w for w in page.findChildren(QWidget) if w.isVisible() and w.parent() is page]
+        assert seen
+        for widget in seen:
+            assert widget.geometry().right() <= page.width(), (name, widget)
+        for made in page.findChildren(QPushButton):
+            if made.isVisible() and made.text():
+                room = made.width() - 2
+                room -= 0 if made.icon().isNull() else made.iconSize().width() + 4
+                needed = made.fontMetrics().horizontalAdvance(made.text())
+                assert needed <= room, f"{made.text()!r} needs {needed} of {room} pixels"
 
 
 def test_the_page_that_is_chosen_comes_to_the_front(panel):
     for name in PAGES:
-        made = next(b for b in panel.findChildren(QPushButton) if b.text() == name.capitalize())
+        title = name.capitalize()
+        made = next(
+            b for b in panel.findChildren(QPushButton) if b.text() == title and b.parent() is panel
+        )
         click(made)
         assert getattr(panel, name).isVisible()
         assert made.isChecked()
@@ -165,6 +176,7 @@ def test_the_notice_and_the_last_message_are_always_in_sight(panel):
     long = "The image was changed after it was segmented. " * 4
     panel.say(long, "error")
     QApplication.processEvents()
+    save(panel.grab(), "message_error")
     picture = colours(panel.message.grab())
     assert (picture == (153, 18, 31)).all(axis=2).mean() > 0.3
     low = panel.message.height()
@@ -182,7 +194,7 @@ def test_status_colours_and_the_open_case_are_in_the_table(panel):
     page = show(panel, panel.cases)
     picture = colours(page.table.viewport().grab())
     for colour in ((38, 178, 122), (224, 104, 34), (86, 180, 233), (240, 200, 60)):
-        assert (picture == colour).all(axis=2).sum() > 10, colour
+        assert (picture == colour).all(axis=2).sum() > 4, colour
     assert page.progress.text() == "3 of 20 reviewed"
     assert page.table.chosen_key() == "hippocampus_003"
 
@@ -199,19 +211,15 @@ def test_a_case_is_opened_by_double_click_and_by_enter(panel):
     assert opened == ["hippocampus_002", "hippocampus_003"]
 
 
-@pytest.mark.parametrize(
-    ("widget", "signal", "said"),
-    [
-        ("next", "next_wanted", ()), ("previous", "previous_wanted", ()),
-        ("accept", "accepted", ()), ("edit", "edit_wanted", ()), ("reject", "rejected", ()),
-        ("flag", "flag_toggled", ()),
-    ],
-)  # fmt: skip
-def test_each_button_asks_once(panel, widget, signal, said):
+def test_each_button_asks_once(panel):
     page = show(panel, panel.cases)
-    found = heard(getattr(page, signal))
-    click(getattr(page, widget))
-    assert found == [said]
+    for widget, signal in (
+        ("next", "next_wanted"), ("previous", "previous_wanted"), ("accept", "accepted"),
+        ("edit", "edit_wanted"), ("reject", "rejected"), ("flag", "flag_toggled"),
+    ):  # fmt: skip
+        found = heard(getattr(page, signal))
+        click(getattr(page, widget))
+        assert found == [()], widget
 
 
 def test_stars_grade_and_take_the_grade_away(panel):
@@ -639,3 +647,29 @@ def test_menu_entries_get_their_keys_back(window):
     window.shortcuts.release()
     press(window, "Ctrl+S")
     assert window.pressed == ["save_version", "entry"]
+
+
+def test_nothing_of_the_last_case_stays_on_the_pages(panel):
+    panel.compare.show_difference(True)
+    panel.show_case("hippocampus_004")
+    assert panel.case.text() == "hippocampus_004"
+    assert panel.compare.model.rowCount() == panel.history.model.rowCount() == 0
+    assert not panel.compare.map.isChecked()
+    assert not panel.edit.undo.isEnabled()
+    assert not panel.uncertainty.uncertain.isEnabled()
+    values = [c.title for c in panel.labels.model.columns].index("ml")
+    texts = [
+        panel.labels.model.index(n, values).data() for n in range(panel.labels.model.rowCount())
+    ]
+    assert texts == ["…"] * len(LABELS)
+    panel.labels.show_statistics(STATISTICS)
+    panel.labels.show_labels(LABELS)
+    assert panel.labels.model.index(0, values).data() == "…"
+
+
+def test_names_from_files_are_never_read_as_markup(panel):
+    panel.say("<b>case</b> & co", "warning")
+    panel.show_case("<i>x</i>")
+    show(panel, panel.cases)
+    assert panel.message.text() == "<b>case</b> & co"
+    assert panel.message.textFormat() == panel.case.textFormat() == Qt.TextFormat.PlainText

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.napari_out import require_napari
+
 pytest.importorskip("qtpy", reason="there are no pages without Qt", exc_type=Exception)
+require_napari()
 
 
 def test_the_pages_show_and_tell_what_people_do():
@@ -15,7 +18,7 @@ def test_the_pages_show_and_tell_what_people_do():
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
          str(Path(__file__).with_name("napari_pages.py"))],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=550, check=False,
         env=os.environ | {"QT_QPA_PLATFORM": "offscreen", "PYTEST_ADDOPTS": ""},
     )  # fmt: skip
     said = done.stdout + done.stderr

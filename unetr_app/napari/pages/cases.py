@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
 from unetr_app.napari.pages.icons import flag_icon, status_icon
@@ -18,6 +17,7 @@ from unetr_app.napari.pages.parts import (
     row,
     show_words,
 )
+from unetr_app.napari.pages.qt import Signal
 from unetr_app.napari.pages.rows import DASH, CaseRow, flag_sentence, flag_words
 from unetr_app.napari.pages.stars import Stars
 from unetr_app.napari.pages.tables import Column, RowsModel, Table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from unetr_app.labels import Colour
@@ -18,6 +17,7 @@ from unetr_app.napari.pages.parts import (
     row,
     show_words,
 )
+from unetr_app.napari.pages.qt import Signal
 from unetr_app.napari.pages.rows import DASH, ComparisonRow
 from unetr_app.napari.pages.tables import Column, RowsModel, Table
 

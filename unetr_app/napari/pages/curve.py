@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QEvent, QPointF, QRectF, Qt, Signal
+from qtpy.QtCore import QEvent, QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from unetr_app.labels import Colour
+from unetr_app.napari.pages.qt import Signal
 
 CURVE: Colour = (86, 180, 233)
 CURRENT: Colour = (240, 228, 66)
@@ -116,7 +117,8 @@ class Curve(QWidget):
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         left = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
         middle = Qt.AlignmentFlag.AlignCenter
-        for share, text in ((0, "0"), (1, f"{top:.2g}")):
+        scale = ((0, "0"), (1, f"{top:.2g}")) if np.isfinite(self._scores).any() else ()
+        for share, text in scale:
             y = field.bottom() - share * field.height()
             painter.drawText(QRectF(0, y - 8, _LEFT - 5, 16), right, text)
         below = QRectF(field.left(), field.bottom() + 9, field.width(), 18)

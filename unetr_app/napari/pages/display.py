@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QGridLayout, QLabel, QRadioButton, QWidget
 
 from unetr_app.napari.pages.parts import (
@@ -17,6 +16,7 @@ from unetr_app.napari.pages.parts import (
     page_layout,
     row,
 )
+from unetr_app.napari.pages.qt import Signal
 from unetr_app.review.keys import tooltip
 
 OWN, WHOLE = "own", "whole"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QGridLayout, QLabel, QPushButton, QWidget
 
 from unetr_app.labels import LabelSet
@@ -23,6 +22,7 @@ from unetr_app.napari.pages.parts import (
     rule,
     show_words,
 )
+from unetr_app.napari.pages.qt import Signal
 from unetr_app.review.keys import tooltip
 
 TOOLS = (

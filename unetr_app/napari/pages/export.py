@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import QUrl, Signal
+from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -25,6 +25,7 @@ from unetr_app.napari.pages.parts import (
     row,
     show_words,
 )
+from unetr_app.napari.pages.qt import Signal
 
 KINDS = {
     "nifti": ("Label map (NIfTI)", "The reviewed labels on the image's own grid"),

@@ -10,8 +10,8 @@ from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPainterPath, QPen, QPix
 from unetr_app.labels import Colour
 
 SIZE = 32  # painted twice as large as shown
-INK: Colour = (200, 204, 210)
-FAINT: Colour = (110, 117, 128)
+INK: Colour = (165, 171, 181)  # readable on dark and light themes, and on a selected row
+FAINT: Colour = (150, 156, 166)
 
 STATUS_COLOURS: dict[str, Colour] = {
     "unreviewed": (154, 162, 173),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtpy.QtCore import QPoint, Signal
+from qtpy.QtCore import QPoint
 from qtpy.QtGui import QColor, QCursor
 from qtpy.QtWidgets import QColorDialog, QLabel, QMenu, QWidget
 
@@ -22,6 +22,7 @@ from unetr_app.napari.pages.parts import (
     row,
     show_words,
 )
+from unetr_app.napari.pages.qt import Signal
 from unetr_app.napari.pages.rows import DASH, LabelRow
 from unetr_app.napari.pages.tables import Column, RowsModel, Table
 
@@ -43,12 +44,12 @@ def _columns() -> tuple[Column, ...]:
 
     return (
         Column(
-            "", lambda r: "", order=lambda r: not r.is_shown, width=24,
+            "", lambda r: "", order=lambda r: not r.is_shown, width=22,
             icon=lambda r: eye_icon(r.is_shown), tip="Shown or hidden: click the eye",
             row_tip=lambda r: f"Click to {'hide' if r.is_shown else 'show'} {r.label.name}",
         ),
         Column(
-            "", lambda r: "", order=lambda r: r.label.value, width=24,
+            "", lambda r: "", order=lambda r: r.label.value, width=22,
             icon=lambda r: swatch_icon(r.colour), tip="Colour: click to change it",
             row_tip=lambda r: f"Click to give {r.label.name} another colour",
         ),
@@ -57,22 +58,22 @@ def _columns() -> tuple[Column, ...]:
             row_tip=lambda r: f"{r.label.name}, value {r.label.value} in the label map",
         ),
         Column(
-            "", lambda r: "", order=lambda r: not r.is_locked, width=24,
+            "", lambda r: "", order=lambda r: not r.is_locked, width=22,
             icon=lambda r: lock_icon(r.is_locked),
             tip="Locked labels are not painted over, erased or changed: click the padlock",
             row_tip=lambda r: f"Click to {'unlock' if r.is_locked else 'lock'} {r.label.name}",
         ),
         Column(
-            "ml", _volume, order=measured("millilitres"), is_number=True, width=46,
+            "ml", _volume, order=measured("millilitres"), is_number=True, width=52,
             tip="Volume in millilitres",
         ),
         Column(
-            "Mean ± SD", _intensity, order=measured("mean"), is_number=True, width=78,
+            "Mean ± SD", _intensity, order=measured("mean"), is_number=True, width=75,
             tip="Mean and standard deviation of the image's intensity in the label (HU in CT)",
         ),
         Column(
             "Pieces", lambda r: "" if r.statistics is None else str(r.statistics.components),
-            order=measured("components"), is_number=True, width=46,
+            order=measured("components"), is_number=True, width=47,
             tip="Connected components: pieces that do not touch",
         ),
     )  # fmt: skip
@@ -124,10 +125,10 @@ class LabelsPage(QWidget):
         self.show_labels(LabelSet(()))
 
     def show_labels(self, labels: LabelSet) -> None:
-        """Show these labels; colour, eye and padlock of those known already stay."""
+        """Show these labels, not measured yet; colour, eye and padlock of known ones stay."""
         known = self._rows
         self._rows = {
-            label.value: replace(known[label.value], label=label)
+            label.value: replace(known[label.value], statistics=None)
             if label.value in known and known[label.value].label == label
             else _Row(label, label.colour)
             for label in labels

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from unetr_app.labels import LabelSet
 from unetr_app.napari.pages.icons import swatch_icon
 from unetr_app.napari.pages.parts import Chooser, NumberBox, button, explain, row
+from unetr_app.napari.pages.qt import Signal
 
 PLANES = (("axial", "axial slices"), ("coronal", "coronal slices"), ("sagittal", "sagittal slices"))
 

@@ -25,6 +25,7 @@ from unetr_app.napari.pages.uncertainty import UncertaintyPage
 from unetr_app.notice import RESEARCH_NOTICE
 
 _IN_A_ROW = 4
+_NO_CASE = "No case is open"
 _KINDS = {
     "info": "",
     "warning": "background: #e3b617; color: #23242b;",
@@ -45,7 +46,7 @@ class ReviewPanel(QWidget):
         self.display = DisplayPage()
         self.export = ExportPage()
         self.history = HistoryPage()
-        self.case = ElidedLabel("No case is open")
+        self.case = ElidedLabel(_NO_CASE)
         self.case.setStyleSheet("QLabel { font-weight: bold; }")
         self.reviewer = ElidedLabel()
         self.message = ElidedLabel()
@@ -93,8 +94,23 @@ class ReviewPanel(QWidget):
                 self.tabs.setCurrentIndex(n)
 
     def show_case(self, case_id: str) -> None:
-        """Show which case is open; empty where none is."""
-        self.case.show_text(case_id or "No case is open")
+        """Show which case is open; empty where none is.
+
+        Pages forget what they showed of another case, so call this before they are told anew.
+        """
+        words = case_id or _NO_CASE
+        if words == self.case.whole_text():
+            return
+        self.case.show_text(words)
+        self.labels.show_statistics([])
+        self.edit.show_history("", "", 0)
+        self.uncertainty.forget()
+        self.compare.show_choices([])
+        self.compare.show_rows([])
+        self.compare.show_difference(False)
+        self.history.show_versions([])
+        self.history.show_log([])
+        self.export.show_result("")
 
     def show_reviewer(self, name: str) -> None:
         """Show in whose name decisions are kept."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QEvent, QLocale, QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QLocale, QSize, Qt
 from qtpy.QtGui import QFontMetrics, QKeyEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from unetr_app.napari.pages.qt import Signal
 from unetr_app.review.keys import find_key, tooltip
 
 _EDITING_KEYS = "ACVX"  # with Ctrl: select all, copy, paste, cut
@@ -62,8 +63,9 @@ def heading(text: str) -> QLabel:
 def hint(text: str = "") -> QLabel:
     """Quieter words that explain."""
     made = QLabel(text)
+    made.setTextFormat(Qt.TextFormat.PlainText)
     made.setWordWrap(True)
-    made.setStyleSheet("QLabel { font-size: 9pt; color: #9aa2ad; }")
+    made.setStyleSheet("QLabel { font-size: 9pt; color: #8d96a3; }")
     made.setMinimumWidth(1)
     made.setVisible(bool(text))
     return made
@@ -110,6 +112,7 @@ class ElidedLabel(QLabel):
         super().__init__()
         self._whole = ""
         self._is_whole = False
+        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.show_text(text)
 

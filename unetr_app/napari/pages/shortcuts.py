@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QAction, QKeySequence, QShortcut
+from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QMainWindow, QWidget
 
+from unetr_app.napari.pages.qt import QAction, QShortcut
 from unetr_app.review.keys import KEYS
 
 _REPEATED = ("undo", "redo", "smaller_brush", "larger_brush", "next_uncertain", "next_changed")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from unetr_app.napari.pages.parts import ElidedLabel, row
+from unetr_app.napari.pages.qt import Signal
 from unetr_app.review.keys import GRADES, tooltip
 
 _STYLE = """

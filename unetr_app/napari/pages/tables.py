@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from qtpy.QtGui import QFont, QIcon, QKeyEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+
+from unetr_app.napari.pages.qt import Signal
 
 Index = QModelIndex | QPersistentModelIndex
 Role = Qt.ItemDataRole
@@ -191,7 +193,7 @@ class Table(QTableView):
         self.setMinimumHeight(96)
         self.setTabKeyNavigation(False)
         self.setStyleSheet(
-            "QTableView::item { padding: 0px 3px; } QHeaderView::section { padding: 2px 4px; }"
+            "QTableView::item { padding: 0px 3px; } QHeaderView::section { padding: 2px 3px; }"
         )
         self._dress_headers(sortable)
         model.modelAboutToBeReset.connect(self._keep)
@@ -240,7 +242,7 @@ class Table(QTableView):
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        header.setMinimumSectionSize(24)
+        header.setMinimumSectionSize(22)
         header.setSectionsMovable(sortable)
         header.setStretchLastSection(not any(c.takes_room for c in self.rows.columns))
         for n, column in enumerate(self.rows.columns):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QLabel, QPushButton, QWidget
 
 from unetr_app.napari.pages.curve import Curve
@@ -17,6 +16,7 @@ from unetr_app.napari.pages.parts import (
     row,
     show_words,
 )
+from unetr_app.napari.pages.qt import Signal
 
 PLANES = ("axial", "coronal", "sagittal")
 _NOTHING = "Open a case to see its uncertainty."
@@ -87,6 +87,10 @@ class UncertaintyPage(QWidget):
         self._has_changed = False
         self.curve.show_scores(np.zeros(0), 0, np.zeros(0, bool))
         self._say_state()
+
+    def forget(self) -> None:
+        """Show nothing of the last case."""
+        self.show_missing(_NOTHING)
 
     def show_map(self, is_shown: bool, opacity: float) -> None:
         """Show whether the map is on, and how strong, 0 to 1."""
