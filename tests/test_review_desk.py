@@ -305,6 +305,8 @@ def test_a_label_can_be_added_and_a_value_without_a_name_is_kept(worklist: Workl
             desk.add_label("Vessel")
         paint(desk, 100, value=3)
         paint(desk, 700, value=9)
+    with worklist.open("case_1", "anna") as desk:
+        assert desk.table.names == ("Anterior", "Posterior", "Vessel")
         version = desk.save()
         painted = voxels(desk)
     assert version is not None

@@ -99,7 +99,9 @@ def x_of_segments(path: Path) -> dict[int, float]:
     return {number: float(np.mean(xs)) for number, xs in found.items()}
 
 
-SERIES = ["hippocampus_crop", "brain_mr_oblique", "dicom2nifti/siemens/anatomical/001"]
+SERIES = [
+    "hippocampus_crop", "brain_mr_oblique", "dcmqi_segmentations/23x38x3/multiframe",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SERIES)

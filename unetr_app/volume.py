@@ -155,6 +155,34 @@ class Segmentation:
             )
         return _contiguous(self.data, self.labels.dtype)
 
+    def described(
+        self, *, geometry: Geometry | None = None, labels: LabelSet | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Segmentation:  # fmt: skip
+        """The same voxels, said to be something else; they are only looked at where need be.
+
+        Args:
+            geometry: Of the same shape; as it is where None.
+            labels: What values mean; as it is where None.
+            provenance: As it is where None.
+
+        Raises:
+            UnsafeGeometry: If the geometry has another shape.
+            InvalidRequest: If a value is there that ``labels`` does not name.
+        """
+        geometry, labels = geometry or self.geometry, labels or self.labels
+        provenance = self.provenance if provenance is None else provenance
+        grows = {*labels.values} >= {*self.labels.values} and labels.dtype == self.labels.dtype
+        same_masks = not self.is_overlapping or labels.values == self.labels.values
+        if geometry.shape != self.geometry.shape or not grows or not same_masks:
+            return Segmentation(self.data, geometry, labels, provenance)
+        made = object.__new__(Segmentation)
+        object.__setattr__(made, "data", self.data)
+        object.__setattr__(made, "geometry", geometry)
+        object.__setattr__(made, "labels", labels)
+        object.__setattr__(made, "provenance", MappingProxyType(dict(provenance)))
+        return made
+
     @property
     def is_overlapping(self) -> bool:
         """Is it one mask a label rather than one label map?"""

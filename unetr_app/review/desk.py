@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -62,6 +63,7 @@ class Desk:
         self._entry, self._folder, self._held = entry, folder, held
         self._stamp = loaded.stamp
         self._base = loaded.version.number if loaded.version is not None else 0
+        self._dice: dict[int, float] | None = None
         self._seconds_saved = 0.0
         self._steps_saved = 0
         self._log = Log(folder.log)
@@ -71,6 +73,7 @@ class Desk:
         if held is not None:
             self.versions.tidy()
             self._warn(*_replaced_since(events, loaded))
+            self._name_again(events)
             self._warn(*restored(folder.strokes, self.start, self.history, self._before_start()))
             self._log.append("opened", reviewer=reviewer, source_hash=loaded.source_hash,
                              prediction_hash=loaded.prediction_hash)  # fmt: skip
@@ -106,7 +109,9 @@ class Desk:
     def labels(self) -> Segmentation:
         """The labels as they are edited now; a copy. Values without a name go by their number."""
         start, data = self.start, self.history.data.copy()
-        table = self.table if start.is_overlapping else self.table.completed(values_in(data))
+        if start.is_overlapping:
+            return Segmentation(data, start.geometry, self.table, start.provenance)
+        table = self.table.completed(values_in(data))
         return Segmentation(data, start.geometry, table, start.provenance)
 
     def add_label(self, name: str) -> Label:
@@ -130,9 +135,13 @@ class Desk:
                 cure="Add it to the bundle, or draw it as a list of its own.",
             )
         label = Label(free, name)
+        self._name(label)
+        self._log.append("label added", reviewer=self.reviewer, label=free, name=name)
+        return label
+
+    def _name(self, label: Label) -> None:
         self.table = LabelSet((*self.table, label))
         self.history.values = self.table.values
-        return label
 
     def record(self, decision: Decision) -> Decision:
         """Keep what the reviewer decides; what is accepted is saved first where it was edited.
@@ -175,12 +184,13 @@ class Desk:
         labels = self.labels
         how = Circumstances(
             self.reviewer, reason, self._base, self.seconds - self._seconds_saved,
-            self.history.steps[self._steps_saved :], self.warnings,
+            self.history.steps[self._steps_saved :], self.warnings, self._dice,
         )  # fmt: skip
         version = self.versions.add(
             labels, described(labels, self.start, self.loaded, how), after=self._highest()
         )
         self.start, self.table, self._base = labels, labels.labels, version.number
+        self._dice = {e.value: e.dice_after for e in version.edits if e.dice_after is not None}
         self._seconds_saved, self._steps_saved = self.seconds, len(self.history.steps)
         self.decision = replace(self.decision, status="editing", version=version.number,
                                 reviewer=self.reviewer, when=version.when)  # fmt: skip
@@ -257,6 +267,13 @@ class Desk:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _name_again(self, events: list[dict[str, Any]]) -> None:
+        """Labels that were added and are in no version yet."""
+        for event in events:
+            if event["event"] == "label added" and not self.start.is_overlapping:
+                with suppress(InvalidRequest, KeyError, TypeError, AttributeError):
+                    self._name(Label(event["label"], event["name"]))
+
     def _before_start(self) -> Segmentation | None:
         """The labels that the newest version was saved from, where they are there still."""
         version = self.loaded.version
@@ -290,7 +307,7 @@ class Desk:
         self.warnings = tuple(dict.fromkeys((*self.warnings, *words)))
 
 
-def _replaced_since(events: list[dict[str, object]], loaded: LoadedCase) -> tuple[str, ...]:
+def _replaced_since(events: list[dict[str, Any]], loaded: LoadedCase) -> tuple[str, ...]:
     """What is another file than when the case was opened last."""
     last = next((e for e in reversed(events) if e["event"] == "opened"), None)
     if last is None:

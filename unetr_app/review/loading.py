@@ -120,7 +120,7 @@ def _placed(found: Segmentation, volume: Volume | None, entry: Entry) -> Segment
     }
     said = {key: value for key, value in told.items() if value}
     grid = found.geometry if volume is None else volume.geometry
-    return Segmentation(found.data, grid, found.labels, {**found.provenance, **said})
+    return found.described(geometry=grid, provenance={**found.provenance, **said})
 
 
 def _read_second(
@@ -136,7 +136,7 @@ def _read_second(
     except UnetrError as problem:
         warnings.append(f"the second reader's labels are not shown: {problem}")
         return None
-    return Segmentation(found.data, prediction.geometry, found.labels, found.provenance)
+    return found.described(geometry=prediction.geometry)
 
 
 def _read_uncertainty(entry: Entry, prediction: Segmentation, warnings: list[str]) -> Volume | None:

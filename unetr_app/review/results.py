@@ -94,8 +94,7 @@ def read_labels(path: Path) -> Segmentation:
     found = read_label_map(path)
     known = measured_labels(path.parent)
     others = [label for label in found.labels if label.value not in known]
-    labels = LabelSet((*known.values(), *others))
-    return Segmentation(found.data, found.geometry, labels, found.provenance)
+    return found.described(labels=LabelSet((*known.values(), *others)))
 
 
 def measured_labels(folder: Path) -> dict[int, Label]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from unetr_app.review.decision import now
@@ -23,6 +24,7 @@ class Circumstances:
         seconds: Spent since the version before.
         steps: Names of what was done.
         warnings: What was noticed.
+        dice: Of the base and the prediction, by label; counted where it is not known.
     """
 
     reviewer: str
@@ -31,6 +33,7 @@ class Circumstances:
     seconds: float
     steps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    dice: Mapping[int, float] | None = None
 
 
 def described(
@@ -49,16 +52,22 @@ def described(
         labels=labels.labels, is_overlapping=labels.is_overlapping,
         labels_hash=base_hash(labels.data), source_hash=loaded.source_hash,
         prediction_hash=loaded.prediction_hash, bundle=dict(loaded.bundle),
-        edits=_edits(labels, start, loaded.prediction), voxel_ml=labels.geometry.voxel_ml,
+        edits=_edits(labels, start, loaded.prediction, how.dice), voxel_ml=labels.geometry.voxel_ml,
         seconds=how.seconds, steps=how.steps, warnings=how.warnings,
     )  # fmt: skip
 
 
 def _edits(
-    labels: Segmentation, start: Segmentation, prediction: Segmentation
-) -> tuple[LabelEdit, ...]:
+    labels: Segmentation, start: Segmentation, prediction: Segmentation,
+    known: Mapping[int, float] | None,
+) -> tuple[LabelEdit, ...]:  # fmt: skip
     edited = tally(labels, start)
-    before, after = _dice(start, prediction), _dice(labels, prediction)
+    if start is prediction:
+        before = dict.fromkeys(edited, 1.0)
+        after = {value: round(one.dice, 6) for value, one in edited.items()}
+    else:
+        before = _dice(start, prediction) if known is None else known
+        after = _dice(labels, prediction)
     return tuple(
         LabelEdit(
             label.value, label.name, edited[label.value].after, edited[label.value].added,

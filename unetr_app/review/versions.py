@@ -108,7 +108,7 @@ class Versions:
                 cure="Put the image and prediction back that it was made on, or review anew.",
                 path=version.folder,
             )
-        return Segmentation(found.data, grid, found.labels, found.provenance)
+        return found.described(geometry=grid)
 
     def add(self, segmentation: Segmentation, version: Version, *, after: int = 0) -> Version:
         """Save a version, whole or not at all, under the next free number.

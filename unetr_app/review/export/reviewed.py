@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -64,4 +64,4 @@ class Reviewed:
         said = {**self.loaded.prediction.provenance}
         if self.version is not None:
             said["reviewed_version"] = self.version.number
-        return replace(self.labels, provenance=said)
+        return self.labels.described(provenance=said)

@@ -77,4 +77,4 @@ def _with_codes(found: Reviewed) -> tuple[Segmentation, tuple[str, ...]]:
         else label
         for label in labels.labels
     ))  # fmt: skip
-    return Segmentation(labels.data, labels.geometry, table, labels.provenance), ()
+    return labels.described(labels=table), ()

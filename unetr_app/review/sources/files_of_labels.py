@@ -11,9 +11,12 @@ from unetr_app.cases import Case
 from unetr_app.datasets.dicom_pairs import frame_uid_of
 from unetr_app.datasets.label_file import LabelFile, told_beside
 from unetr_app.errors import UnreadableInput, UnsafeGeometry
+from unetr_app.geometry import Geometry
 from unetr_app.io import read_label_map
 from unetr_app.labels import Label, LabelSet
 from unetr_app.volume import Segmentation, Volume
+
+_CLOSE_MM = 1e-2  # label maps written by others are rounded
 
 
 @dataclass(frozen=True)
@@ -35,24 +38,16 @@ class FilesOfLabels:
 
     def _read(self, path: str, case: Case | None, volume: Volume | None) -> Segmentation:
         file = LabelFile.of(path)
-        told = told_beside(path) if file.form == "map" else None
-        known = None if told is not None else self.known
+        if file.form == "map":
+            found = _alone(path, told_beside(path) or self.known)
+            return found if volume is None else _beneath(found, volume.geometry)
         if volume is None:
-            if file.form != "map":
-                raise UnreadableInput(
-                    "these labels are drawn on images, and there are none",
-                    cure="Put the images back.", path=path,
-                )  # fmt: skip
-            return _alone(path, told or known)
-        try:
-            frame_uid = "" if case is None else frame_uid_of(case)
-            return file.read(
-                volume.geometry, known=known, wanted=file.names(known), frame_uid=frame_uid
-            )
-        except UnsafeGeometry:
-            if file.form != "map":
-                raise
-            return _alone(path, told or known)  # the image is on another grid: said by the caller
+            raise UnreadableInput(
+                "these labels are drawn on images, and there are none",
+                cure="Put the images back.", path=path,
+            )  # fmt: skip
+        frame_uid = "" if case is None else frame_uid_of(case)
+        return file.read(volume.geometry, wanted=file.names(None), frame_uid=frame_uid)
 
 
 def _alone(path: str, known: LabelSet | None) -> Segmentation:
@@ -61,8 +56,18 @@ def _alone(path: str, known: LabelSet | None) -> Segmentation:
     if known is None:
         return found
     others = [label for label in found.labels if label.value not in known.values]
-    labels = LabelSet((*known, *others))
-    return Segmentation(found.data, found.geometry, labels, found.provenance)
+    return found.described(labels=LabelSet((*known, *others)))
+
+
+def _beneath(found: Segmentation, grid: Geometry) -> Segmentation:
+    """The labels in the image's order of axes; on its grid where they lie there.
+
+    Where they do not, they stay where they are, and the image is not shown over them.
+    """
+    if found.geometry.orientation != grid.orientation:
+        turned = found.geometry.reoriented(grid.orientation)
+        found = found.reorient(grid.orientation) if turned.is_close(grid, _CLOSE_MM) else found
+    return found.described(geometry=grid) if found.geometry.is_close(grid, _CLOSE_MM) else found
 
 
 def merged(parts: Sequence[Segmentation]) -> Segmentation:
