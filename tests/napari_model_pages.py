@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 try:
+    from qtpy.QtCore import QEvent
     from qtpy.QtWidgets import QApplication
 except Exception as error:
     sys.stderr.write(f"Qt cannot be loaded: {error}\n")
@@ -70,7 +71,7 @@ def predict(folder: Path) -> None:
     for n in (1, 2):
         page.run.click()
         assert not page.run.isEnabled()
-        until(lambda: len(came) == n)
+        until(lambda n=n: len(came) == n)
         assert page.run.isEnabled()
         assert "Done in" in page.words.text()
         assert "GiB" in page.words.text()
@@ -135,6 +136,7 @@ def closed(folder: Path) -> None:
     del session
     page.close()
     page.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.DeferredDelete)
     until(lambda: background._stop.is_set())
     go_on.set()
     assert background.wait(60)

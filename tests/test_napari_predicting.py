@@ -189,11 +189,12 @@ def _run_script(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]
     environment = os.environ | {
         "QT_QPA_PLATFORM": "offscreen",
         "NAPARI_CONFIG": str(tmp_path / "settings.yaml"),
+        "UNETR_CONFIG": str(tmp_path / "settings"),
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
         [sys.executable, "-m", "tests.napari_model_pages", *words],
-        env=environment, capture_output=True, text=True, timeout=300, check=False,
+        env=environment, capture_output=True, text=True, timeout=500, check=False,
         cwd=Path(__file__).parents[1],
     )  # fmt: skip
     if done.returncode == 77:
@@ -201,11 +202,18 @@ def _run_script(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]
     return done
 
 
-@pytest.mark.parametrize("what", ["predict", "failing", "trust", "closed", "missing", "learn"])
+@pytest.mark.parametrize("what", ["predict", "failing", "trust", "closed", "missing"])
 def test_pages_on_a_real_application(what: str, tmp_path: Path) -> None:
     done = _run_script(tmp_path, what, str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{what} is as it should be" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_learning_from_the_page(tmp_path: Path) -> None:
+    done = _run_script(tmp_path, "learn", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unetr_app.cli.exit_codes import ALL_DONE, SOME_FAILED
+from unetr_app.cli.networks import require_networks
 from unetr_app.cli.screen import counted, note, say, show_table
 from unetr_app.cli.stopping import StopRequest
 from unetr_app.cli.trusting import TrustOption
@@ -77,6 +78,7 @@ def command(
 
     if not str(out) or str(out) == ".":
         raise InvalidRequest("no folder for the new bundle is named", cure="Add -o NEW_BUNDLE.")
+    require_networks()
     card = read_card(bundle)
     if trust_it:
         trust(card.path)

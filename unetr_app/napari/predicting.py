@@ -14,13 +14,10 @@ import numpy as np
 
 from unetr_app.bundle import PathLike, find_bundle, list_bundles, read_card, require_trusted
 from unetr_app.napari.background import Background, Post, ShouldStop
+from unetr_app.notice import NETWORK_ADVICE
 from unetr_app.volume import Segmentation, Volume
 
-MISSING = (
-    "Predicting and learning need torch and MONAI, which are not installed. Install them with\n"
-    '    pip install "unetr-app[inference]"\n'
-    "and start napari again. Everything else works without."
-)
+MISSING = f"{NETWORK_ADVICE} Then start napari again. Everything else works without."
 UNCERTAINTY = "uncertainty"
 
 
