@@ -69,6 +69,7 @@ class DisplayPage(QWidget):
             item = self.presets.takeAt(0)
             widget = item.widget() if item else None
             if widget is not None:
+                widget.hide()  # it is deleted only when Qt comes to it
                 widget.deleteLater()
         for n, (name, level, width) in enumerate(presets):
             tip = tooltip("next_window", f"Level {level:g}, width {width:g}. Through all in turn:")
