@@ -134,8 +134,19 @@ class Hands:
 
     def picture(self, plane: str = "axial") -> np.ndarray[Any, Any]:
         """What a plane shows, (rows, columns, 3)."""
+        from napari._qt.utils import QImg2array
+
         self.settle(0.1)
-        return np.asarray(self.canvas(plane).screenshot())[..., :3]
+        return np.asarray(QImg2array(self.canvas(plane).screenshot()))[..., :3]
+
+    def click(self, widget: Any) -> None:
+        """Click a button."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        assert widget.isEnabled(), widget.text()
+        QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
+        self.settle()
 
     def window_picture(self) -> np.ndarray[Any, Any]:
         """What the whole window shows."""

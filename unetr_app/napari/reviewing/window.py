@@ -127,7 +127,7 @@ class ReviewWindow:
             "reject": cases.reject,
             "flag": cases.toggle_flag,
             **{f"grade_{n}": lambda n=n: cases.grade(n) for n in range(1, 6)},
-            "comment": self.panel.cases.focus_comment,
+            "comment": self._comment,
             "brush": lambda: edits.choose_tool("brush"),
             "erase": lambda: edits.choose_tool("erase"),
             "fill": lambda: edits.choose_tool("fill"),
@@ -153,6 +153,10 @@ class ReviewWindow:
     def _edit(self) -> None:
         self.cases.edit()
         self.edits.choose_tool("brush")
+
+    def _comment(self) -> None:
+        self.panel.show_page(self.panel.cases)
+        self.panel.cases.focus_comment()
 
     def _leave_field(self) -> None:
         self.edits.choose_tool("pan")

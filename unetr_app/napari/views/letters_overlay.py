@@ -41,6 +41,7 @@ class LettersOverlay:
         self._axis = axis
         self._letters: Letters = ("", "", "", "")
         self._is_mirrored = False
+        self._is_visible = True
         # napari stacks what lies at one edge in the order in which it is first seen: the title
         # first, so that it never lies on the letter below it, however narrow the canvas.
         viewer.canvas.overlays[_key("title")] = TextOverlay(
@@ -76,16 +77,26 @@ class LettersOverlay:
         number = f"{dims.current_step[self._axis] + 1}/{dims.nsteps[self._axis]}"
         self._set("title", f"{self._plane.capitalize()}  {side} {abs(where):.1f} mm  {number}")
 
+    @property
+    def shown(self) -> Letters:
+        """The letters at the left, right, upper and lower edge, as they are seen now."""
+        if not self._is_visible:
+            return ("", "", "", "")
+        left, right, top, bottom = self._letters
+        return (right, left, top, bottom) if self._is_mirrored else self._letters
+
+    def show(self, is_visible: bool) -> None:
+        """Show the letters or hide them; the title stays."""
+        self._is_visible = is_visible
+        self._write()
+
     def close(self) -> None:
         """Take letters and title off the canvas."""
         for name in (*_EDGES, "title"):
             del self._viewer.canvas.overlays[_key(name)]
 
     def _write(self) -> None:
-        left, right, top, bottom = self._letters
-        if self._is_mirrored:
-            left, right = right, left
-        for edge, letter in zip(_EDGES, (left, right, top, bottom), strict=True):
+        for edge, letter in zip(_EDGES, self.shown, strict=True):
             self._set(edge, letter)
 
     def _set(self, name: str, text: str) -> None:

@@ -146,6 +146,15 @@ class LinkedViews(QSplitter):
             self._models[plane].scene.camera.orientation = _ORIENTATIONS[convention]
             self._letters[plane].set_mirrored(convention == "neurological")
 
+    def letters_shown(self, plane: Plane) -> Letters:
+        """The letters at the left, right, upper and lower edge of a view, as they are seen now."""
+        return self._letters[plane].shown
+
+    def show_letters(self, visible: bool) -> None:
+        """Show the letters at the edges or hide them."""
+        for letters in self._letters.values():
+            letters.show(visible)
+
     def show_crosshair(self, visible: bool) -> None:
         """Draw the crosshair or not."""
         for crosshair in self._crosshairs:
