@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 try:
-    from qtpy.QtCore import QPoint, Qt
+    from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+    from qtpy.QtGui import QMouseEvent
     from qtpy.QtTest import QTest
     from qtpy.QtWidgets import QApplication
 except Exception as error:
@@ -125,9 +126,6 @@ class Room:
 
     def drag(self, plane: str, button: Any, keys: Any, point: QPoint) -> None:
         """A move with a button held; QTest's own knows no buttons."""
-        from qtpy.QtCore import QEvent, QPointF
-        from qtpy.QtGui import QMouseEvent
-
         native = self.canvas(plane).native
         place = QPointF(point)
         QApplication.sendEvent(
@@ -342,9 +340,9 @@ def leaks(found: dict[str, Any]) -> None:
         room.views.deleteLater()
         del room, sides
         settle(5)
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # as its loop would
         gc.collect()
         used.append(rss_mb())
-        sys.stderr.write(f"{used[-1]:.0f} MB\n")
         widgets.append(len(QApplication.allWidgets()))
     found["open: alive"] = [repr(type(one())) for one in gone if one() is not None]
     found["open: MB"], found["open: widgets"] = used, widgets

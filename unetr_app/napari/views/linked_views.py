@@ -208,6 +208,9 @@ class LinkedViews(QSplitter):
         for part in (self._layers, *self._crosshairs, *self._letters.values(), *self._sides):
             part.close()
         self._main.canvas.overlays.text.position = self._notice_position
+        for parts in (self._models, self._sides, self._crosshairs, self._letters):
+            parts.clear()  # whoever still holds this widget holds no canvas
+        del self._layers, self._window
 
     def _on_layers(self) -> None:
         """Layers came or went: the main viewer's point is the common one."""
