@@ -100,7 +100,7 @@ def test_large_arrays_of_any_order_hold_the_same_voxels(
     data = np.random.default_rng(3).integers(0, 250, shape).astype(np.uint8)
     grid = Geometry(shape, np.diag([1.0, 2.0, 3.0, 1.0]))
     laid = np.asarray(data, order=order)
-    volume = Volume(laid[None], grid)
+    volume = Volume(laid[None].astype(np.float32, order="K"), grid)
     labels = Segmentation(laid, grid, LabelSet.from_names({v: f"l{v}" for v in range(1, 250)}))
     assert np.array_equal(volume.data[0], data)
     assert np.array_equal(labels.data, data)
