@@ -197,8 +197,8 @@ def test_nifti_lies_on_the_source_grid(tmp_path: Path) -> None:
         assert export_nifti(desk, tmp_path / "labels.nii.gz") == ()
         painted = desk.history.data.copy()
         assert [v.reason for v in desk.versions.all()] == ["exported"]
-    found = nibabel.load(tmp_path / "labels.nii.gz")
-    image = nibabel.load(tmp_path / "images" / "case_1.nii.gz")
+    found = nibabel.Nifti1Image.load(tmp_path / "labels.nii.gz")
+    image = nibabel.Nifti1Image.load(tmp_path / "images" / "case_1.nii.gz")
     assert np.array_equal(np.asarray(found.dataobj), painted)
     assert np.allclose(found.affine, image.affine, atol=1e-4)
     export_nifti(worklist.load("case_1"), tmp_path / "again.nrrd")
@@ -245,8 +245,8 @@ def test_accepted_cases_become_a_training_set(tmp_path: Path) -> None:
     assert table["labels"] == {"0": "background", "1": "Anterior", "2": "Posterior"}
     assert len(table["training"]) == 2
     for n in (1, 2):
-        labels = nibabel.load(tmp_path / "set" / f"labelsTr/case_{n}.nii.gz")
-        image = nibabel.load(tmp_path / "set" / f"imagesTr/case_{n}.nii.gz")
+        labels = nibabel.Nifti1Image.load(tmp_path / "set" / f"labelsTr/case_{n}.nii.gz")
+        image = nibabel.Nifti1Image.load(tmp_path / "set" / f"imagesTr/case_{n}.nii.gz")
         assert np.array_equal(np.asarray(labels.dataobj), painted[n])
         assert np.array_equal(np.asarray(image.dataobj), made(n)[0].data[0])
     again = export_training_set(worklist, tmp_path / "set", folds=2, seed=3)

@@ -342,7 +342,7 @@ def test_a_dicom_series_is_paired_with_its_seg(shared: Path, tmp_path: Path) -> 
 def test_nibabel_agrees_on_what_was_loaded(tmp_path: Path) -> None:
     image, labels = write_pair(tmp_path, "a", 3)
     loaded = open_worklist(tmp_path).load("a")
-    reference = nibabel.load(labels)
+    reference = nibabel.Nifti1Image.load(labels)
     assert np.array_equal(np.asarray(reference.dataobj), loaded.prediction.label_map)
     assert np.allclose(reference.affine, loaded.geometry.affine, atol=1e-4)
     assert image.exists()

@@ -15,7 +15,7 @@ from unetr_app.geometry import Geometry
 from unetr_app.labels import LabelSet
 
 _LARGE = 2**20  # numbers from which copying in blocks pays
-_BLOCK = 32  # along i and k
+_BLOCK = (64, 8)  # along i and j
 
 
 def _view(array: NDArray[Any]) -> NDArray[Any]:
@@ -29,12 +29,12 @@ def _contiguous(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
     if array.size < _LARGE or array.ndim < 3 or array.flags.c_contiguous:
         return np.ascontiguousarray(array, dtype=dtype)
     made = np.empty(array.shape, dtype=dtype)
-    lead, (i, j, k) = array.shape[:-3], array.shape[-3:]
-    for row in np.ndindex(*lead, -(-i // _BLOCK), j, -(-k // _BLOCK)):
-        *first, a, b, c = row
-        where = (*first, slice(a * _BLOCK, (a + 1) * _BLOCK), b,
-                 slice(c * _BLOCK, (c + 1) * _BLOCK))  # fmt: skip
-        made[where] = array[where]
+    (*lead, i, j, _) = array.shape
+    for *first, a, b in np.ndindex(*lead, -(-i // _BLOCK[0]), -(-j // _BLOCK[1])):
+        begin, down = a * _BLOCK[0], b * _BLOCK[1]
+        where = (*first, slice(begin, begin + _BLOCK[0]), slice(down, down + _BLOCK[1]))
+        packed = np.ascontiguousarray(array[where].T)  # (K, j, i), small, read along i
+        made[where] = packed.T
     return made
 
 
