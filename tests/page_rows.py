@@ -11,7 +11,7 @@ from unetr_app.labels import LabelSet
 
 @dataclass(frozen=True)
 class Flag:
-    short: str
+    word: str
     sentence: str
 
 

@@ -176,13 +176,13 @@ class VersionRow(Protocol):
 
 
 def flag_words(flag: Any) -> str:
-    """The short words of a quality flag: its ``short``, else itself.
+    """The short words of a quality flag: its ``word``, else itself.
 
     Example:
         >>> flag_words("touches the border")
         'touches the border'
     """
-    return str(getattr(flag, "short", flag))
+    return str(getattr(flag, "word", flag))
 
 
 def flag_sentence(flag: Any) -> str:
