@@ -78,8 +78,8 @@ def run_without_networks(tmp_path: Path, *words: str) -> subprocess.CompletedPro
     "words",
     [
         ["segment", "in", "-o", "out", "-b", "bundle", "--trust"],
-        ["export", "hippocampus_mr_unetr_segmentation", "--format", "onnx", "-o", "x.onnx"],
-        ["explain", "receptive-field", "-o", "out", "--encoder", "vit"],
+        ["export", "hippocampus_mr_unetr_segmentation", "--to", "onnx", "-o", "x.onnx"],
+        ["explain", "-o", "out", "--encoder", "vit", "--roi-size", "32"],
         ["encoders"], ["demo", "-o", "out"],
         ["finetune", "in", "-b", "hippocampus_mr_unetr_segmentation", "-o", "new"],
     ],

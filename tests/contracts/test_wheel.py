@@ -66,14 +66,12 @@ def test_it_can_be_installed_without_torch_and_with_it(installed: Path) -> None:
     heavy = {"torch", "monai", "itk", "pytorch-ignite", "einops", "tensorboard", "safetensors"}
     base = {one.name for one in needs if one.marker is None}
     assert not base & heavy
-    wanted = {
-        one.name for one in needs if one.marker and one.marker.evaluate({"extra": "inference"})
-    }
-    assert heavy <= wanted
     assert str(next(one.specifier for one in needs if one.name == "torch")) == ">=2.10"
-    for extra in ("demo", "openvino", "onnx", "explain", "all"):
-        there = [one for one in needs if one.marker and one.marker.evaluate({"extra": extra})]
-        assert any("inference" in one.extras for one in there), extra
+    for extra in ("inference", "demo", "openvino", "onnx", "explain", "all"):
+        marked = [one for one in needs if one.marker and one.marker.evaluate({"extra": extra})]
+        assert heavy <= {one.name for one in marked}, extra
+    window = [one for one in needs if one.marker and one.marker.evaluate({"extra": "napari"})]
+    assert not {one.name for one in window} & heavy
 
 
 @pytest.mark.weights
