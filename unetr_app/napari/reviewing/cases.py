@@ -117,13 +117,13 @@ class CaseControl:
             self._record(flagged=not self._desk.decision.flagged)
 
     def grade(self, grade: int) -> None:
-        """Grade the case; the grade that it has already is taken back.
+        """Grade the case.
 
         Args:
-            grade: 1 to 5.
+            grade: 1 to 5; 0 takes the grade back.
         """
-        if self._is_writable() and 1 <= grade <= _GRADES:
-            self._record(grade=0 if self._desk.decision.grade == grade else grade)
+        if self._is_writable() and 0 <= grade <= _GRADES:
+            self._record(grade=grade)
 
     def comment(self, words: str) -> None:
         """Write a comment on the case."""

@@ -19,8 +19,8 @@ _TOOLS = {
     "brush": ("paint", 2),
     "erase": ("erase", 2),
     "fill": ("fill", 2),
-    "brush3d": ("paint", 3),
-    "erase3d": ("erase", 3),
+    "brush_3d": ("paint", 3),
+    "erase_3d": ("erase", 3),
 }
 
 _Operation = Callable[[Editor, ShownCase, Mapping[str, Any]], Change | None]
@@ -72,7 +72,7 @@ class EditControl:
         """Take a tool.
 
         Args:
-            tool: ``"pan"``, ``"brush"``, ``"erase"``, ``"fill"``, ``"brush3d"`` or ``"erase3d"``.
+            tool: ``"pan"``, ``"brush"``, ``"erase"``, ``"fill"``, ``"brush_3d"`` or ``"erase_3d"``.
         """
         shown = self._bench.shown
         if shown is None or (tool != "pan" and not self._bench.may_change(shown)):

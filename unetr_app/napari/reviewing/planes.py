@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from unetr_app.napari.pages.display import DisplayPage
+from unetr_app.napari.pages.display import OWN, WHOLE, DisplayPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.review.display import PLANES
-from unetr_app.review.intensity_windows import IntensityWindow
+from unetr_app.review.intensity_windows import IntensityWindow, intensity_range
 from unetr_app.review.letters import Convention, edge_letters
 
 
@@ -41,11 +41,15 @@ class PlaneControl:
         self._page.show_window(level, width)
 
     def choose_preset(self, name: str) -> None:
-        """Take one of the presets by its name."""
+        """Take one of the presets by its name, the image's own, or all intensities."""
+        if name == WHOLE and self._bench.shown and self._bench.shown.desk.loaded.volume:
+            low, high = intensity_range(self._bench.shown.desk.loaded.volume)
+            self.set_window((low + high) / 2, high - low)
         for n, preset in enumerate(self._presets):
-            if preset.name == name:
+            if preset.name == name or (name == OWN and preset.is_stated):
                 self._at = n
                 self._take(preset)
+                return
 
     def next_preset(self) -> None:
         """Take the next preset."""

@@ -131,7 +131,7 @@ class ReviewWindow:
             "brush": lambda: edits.choose_tool("brush"),
             "erase": lambda: edits.choose_tool("erase"),
             "fill": lambda: edits.choose_tool("fill"),
-            "brush_3d": lambda: edits.choose_tool("brush3d"),
+            "brush_3d": lambda: edits.choose_tool("brush_3d"),
             "pan": lambda: edits.choose_tool("pan"),
             "smaller_brush": lambda: edits.widen(1 / _WIDER),
             "larger_brush": lambda: edits.widen(_WIDER),
