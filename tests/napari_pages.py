@@ -26,7 +26,7 @@ from qtpy.QtWidgets import QApplication, QMainWindow, QPushButton, QWidget
 
 from tests.page_rows import COMPARED, LABELS, STATISTICS, VERSIONS, cases
 from unetr_app.napari.pages.panel import ReviewPanel
-from unetr_app.napari.pages.shortcuts import Shortcuts
+from unetr_app.napari.reviewing.keyboard import Keyboard
 from unetr_app.notice import RESEARCH_NOTICE
 from unetr_app.review.keys import KEYS
 
@@ -588,12 +588,19 @@ def window(panel):
     made.pressed = []
     made.entry = entry
     entry.triggered.connect(lambda: made.pressed.append("entry"))
-    actions = {key.action: (lambda a=key.action: made.pressed.append(a)) for key in KEYS}
-    made.shortcuts = Shortcuts(made, actions)
+    made.keyboard = Keyboard(
+        made,
+        {
+            spelt: (lambda a=key.action: made.pressed.append(a))
+            for key in KEYS
+            for spelt in key.keys
+        },
+    )
     made.show()
     made.activateWindow()
     QTest.qWaitForWindowActive(made)
     yield made
+    made.keyboard.release()
     made.takeCentralWidget()
     made.close()
 
@@ -644,7 +651,7 @@ def test_a_field_for_numbers_takes_digits_only_and_a_text_field_what_is_typed(pa
 
 def test_menu_entries_get_their_keys_back(window):
     press(window, "Ctrl+S")
-    window.shortcuts.release()
+    window.keyboard.release()
     press(window, "Ctrl+S")
     assert window.pressed == ["save_version", "entry"]
 

@@ -110,8 +110,8 @@ def windows_for(volume: Volume, stated: Sequence[StatedWindow] = ()) -> tuple[In
     """
     low, high = intensity_range(volume)
     own = [
-        IntensityWindow(_name(n, window, len(stated)), window.level, window.width, window.function, True)
-        for n, window in enumerate(stated)
+        IntensityWindow(_name(n, one, len(stated)), one.level, one.width, one.function, True)
+        for n, one in enumerate(stated)
     ]
     own = [w for w in own if w.limits[0] < high and w.limits[1] > low]
     level, width = window_of(*intensity_window(volume))

@@ -206,6 +206,7 @@ class NumberBox(QDoubleSpinBox):
             event = QKeyEvent(event.type(), Qt.Key.Key_Period, event.modifiers(), ".")
         super().keyPressEvent(event)
         if event.key() in _LEAVING:
+            self.editingFinished.emit()  # Qt says so only where the window is the active one
             self.clearFocus()
 
     def wheelEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
@@ -311,6 +312,7 @@ class TextField(QLineEdit):
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
         """Enter and Escape leave the field."""
         if event.key() in _LEAVING:
+            self.editingFinished.emit()  # Qt says so only where the window is the active one
             self.clearFocus()
             event.accept()
         else:

@@ -18,7 +18,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-_WRITTEN_IN = (QAbstractSpinBox, QLineEdit, QPlainTextEdit, QTextEdit)
+_WRITTEN_IN = (QLineEdit, QPlainTextEdit, QTextEdit)
+_OF_NUMBERS = "0123456789.,+-"
 _KEY_EVENTS = (QEvent.Type.ShortcutOverride, QEvent.Type.KeyPress)
 
 
@@ -56,7 +57,7 @@ class Keyboard(QObject):
         """See every event first; Qt calls it."""
         if event.type() not in _KEY_EVENTS or not isinstance(event, QKeyEvent):
             return False
-        if not isinstance(watched, QWidget) or not self._is_ours(watched):
+        if not isinstance(watched, QWidget) or not self._is_ours(watched, event.text()):
             return False
         name = QKeySequence(event.keyCombination()).toString(
             QKeySequence.SequenceFormat.PortableText
@@ -71,9 +72,12 @@ class Keyboard(QObject):
             action()
         return True
 
-    def _is_ours(self, widget: QWidget) -> bool:
-        """Is it a widget of the window in which nothing is being written?"""
-        if isinstance(widget, _WRITTEN_IN):
+    def _is_ours(self, widget: QWidget, text: str) -> bool:
+        """Is it a widget of the window in which this text is not being written?"""
+        if isinstance(widget, QAbstractSpinBox) or isinstance(widget.parent(), QAbstractSpinBox):
+            if text and text in _OF_NUMBERS:
+                return False
+        elif isinstance(widget, _WRITTEN_IN):
             return False
         if isinstance(widget, QComboBox) and widget.isEditable():
             return False

@@ -67,8 +67,10 @@ class PlaneControl:
 
     def toggle_convention(self) -> None:
         """From radiological to neurological or back."""
-        is_radiological = self.convention == "radiological"
-        self.set_convention("neurological" if is_radiological else "radiological")
+        if self.convention == "radiological":
+            self.set_convention("neurological")
+        else:
+            self.set_convention("radiological")
 
     def show_crosshair(self, is_shown: bool) -> None:
         """Show or hide the crosshair."""
@@ -116,5 +118,5 @@ class PlaneControl:
         for layer in shown.images if shown else []:
             if layer.visible:
                 least, most = layer.contrast_limits_range
-                layer.contrast_limits_range = (min(least, low), max(most, high))
+                layer.contrast_limits_range = (min(least or low, low), max(most or high, high))
                 layer.contrast_limits = (low, high)
