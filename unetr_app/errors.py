@@ -45,7 +45,10 @@ class UnetrError(Exception):
     @property
     def cause(self) -> str:
         """What happened and to which file, without the cure."""
-        return self.what if self.path is None else f"{Path(self.path).name}: {self.what}"
+        if self.path is None:
+            return self.what
+        path = Path(self.path)
+        return f"{path.name or path.resolve().name}: {self.what}"
 
     def __str__(self) -> str:
         return f"{self.cause}. {self.cure}".rstrip() if self.cure else self.cause

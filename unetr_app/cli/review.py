@@ -96,8 +96,8 @@ def command(
     if as_list or export:
         worklist = open_worklist(path, reviews=reviews)
         raise typer.Exit(_list(worklist) if as_list else _export(worklist, export, out))
-    _require_window()
     open_worklist(path, reviews=reviews)  # before a window opens: a wrong path is told here
+    _require_window()
     from unetr_app.napari.reviewing.program import run
 
     run(path, reviews=reviews, reviewer=reviewer, case_id=case)

@@ -51,6 +51,11 @@ class CaseControl:
         self._bench.labels_changed.connect(lambda _: self._note_edit())
         self._bench.rows_changed.connect(self.show_rows)
 
+    @property
+    def ahead(self) -> tuple[Future[Any], ...]:
+        """What is being read ahead."""
+        return () if self._loader is None else self._loader.jobs
+
     def open_worklist(self, path: Path, reviews: Path | None = None, case_id: str = "") -> None:
         """Show a worklist.
 

@@ -22,6 +22,11 @@ class CaseLoader:
         self._load, self._background = load, background
         self._jobs: dict[str, Future[Any]] = {}
 
+    @property
+    def jobs(self) -> tuple[Future[Any], ...]:
+        """What is being read, or has been read and waits for its turn."""
+        return tuple(self._jobs.values())
+
     def ahead(self, case_ids: Iterable[str]) -> None:
         """Read these cases ahead, and forget all others."""
         wanted = list(case_ids)

@@ -21,7 +21,7 @@ class PlaneControl:
 
     def __init__(self, bench: Bench, page: DisplayPage, *, convention: Convention):
         self._bench, self._page = bench, page
-        self.convention = convention
+        self.convention: Convention = convention
         self._presets: list[IntensityWindow] = []
         self._at = 0
         self._has_crosshair = True
