@@ -346,3 +346,26 @@ def test_nibabel_agrees_on_what_was_loaded(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(reference.dataobj), loaded.prediction.label_map)
     assert np.allclose(reference.affine, loaded.geometry.affine, atol=1e-4)
     assert image.exists()
+
+
+def test_ids_do_not_depend_on_how_the_path_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n, name in enumerate(("x", "y")):
+        write_pair(tmp_path / name, "scan", n)
+    text = "image,labels\nx/scan.nii.gz,x/scan_seg.nii.gz\ny/scan.nii.gz,y/scan_seg.nii.gz\n"
+    (tmp_path / "cases.csv").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert open_worklist("cases.csv").cases == open_worklist(tmp_path / "cases.csv").cases
+    assert open_worklist(".").cases == open_worklist(tmp_path).cases
+
+
+@pytest.mark.parametrize(
+    "text", ['{"uncertainty": 1' + "0" * 400 + "}", '{"uncertainty": NaN}', "[]", '{"flags": 3}']
+)
+def test_damaged_findings_are_none(out: Path, text: str) -> None:
+    folder = open_worklist(out).case_folder("case_1")
+    folder.make()
+    folder.findings.write_text(text)
+    row = open_worklist(out).row("case_1")
+    assert (row.flags, row.uncertainty) == ((), None)
