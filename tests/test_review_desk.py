@@ -337,7 +337,7 @@ def test_a_disk_that_is_full_after_saving_loses_no_later_stroke(
     from unetr_app.review import log
     from unetr_app.review.editing import journal
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise UnwritableOutput("the disk is full")
 
     desk = worklist.open("case_1", "anna")
@@ -422,3 +422,25 @@ def test_a_damaged_log_locks_nobody_out_and_loses_nothing(worklist: Worklist, li
         painted = voxels(desk)
     assert worklist.row("case_1").versions == 1
     assert np.array_equal(worklist.load("case_1").labels.data, painted)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no umask")
+def test_reviewers_of_a_group_can_share_a_folder(
+    worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "only its owner may touch it")
+
+    before = os.umask(0o002)
+    try:
+        with worklist.open("case_1", "anna") as desk:
+            paint(desk, 100)
+            desk.save()
+            paint(desk, 300)
+            modes = {p.name: p.stat().st_mode for p in worklist.folder.rglob("*")}
+    finally:
+        os.umask(before)
+    assert set(modes) >= {"lock", "log.jsonl", "strokes.journal"}
+    assert [name for name, mode in modes.items() if not mode & 0o020] == []
+    monkeypatch.setattr(Path, "touch", denied)
+    worklist.open("case_1", "bert").close()

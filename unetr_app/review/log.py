@@ -45,7 +45,7 @@ class Log:
         line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             try:
-                handle = os.open(self.path, _APPEND, 0o644)
+                handle = os.open(self.path, _APPEND, 0o666)  # less the umask: a group may share it
                 try:
                     _append(handle, line)
                 finally:
