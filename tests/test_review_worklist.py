@@ -369,3 +369,15 @@ def test_damaged_findings_are_none(out: Path, text: str) -> None:
     folder.findings.write_text(text)
     row = open_worklist(out).row("case_1")
     assert (row.flags, row.uncertainty) == ((), None)
+
+
+def test_rows_that_name_nothing_or_the_same_again_spoil_no_other(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a", 1)
+    text = "image;labels;id\n;;\na.nii.gz;a_seg.nii.gz;A\na.nii.gz;a_seg.nii.gz;a\n"
+    (tmp_path / "cases.csv").write_text(text)
+    first, second = open_worklist(tmp_path / "cases.csv").cases
+    assert first.startswith("a-")
+    assert second == "line-2"
+    rows = [{"image": "a.nii.gz", "labels": label} for label in (chr(0xD800), chr(0xD801), "a")]
+    (tmp_path / "cases.json").write_text(json.dumps(rows))
+    assert len(open_worklist(tmp_path / "cases.json").cases) == 3

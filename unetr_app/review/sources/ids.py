@@ -26,7 +26,7 @@ def _seen_from(folder: str, path: str) -> str:
 
 
 def identified(entries: Sequence[Entry], unique: Sequence[str]) -> tuple[Entry, ...]:
-    """Entries with ids of their own, in their order.
+    """Entries with ids of their own, in order of these; what is listed twice is there once.
 
     Args:
         entries: Ids may come twice.
@@ -38,4 +38,5 @@ def identified(entries: Sequence[Entry], unique: Sequence[str]) -> tuple[Entry, 
         replace(entry, id=name if count[name.casefold()] == 1 else f"{name}-{short_hash(text)}")
         for entry, name, text in zip(entries, names, unique, strict=True)
     ]
-    return tuple(sorted(found, key=lambda entry: natural(entry.id)))
+    once = {entry.id.casefold(): entry for entry in found}
+    return tuple(sorted(once.values(), key=lambda entry: natural(entry.id)))
