@@ -354,3 +354,14 @@ def test_damaged_measurements_are_measured_again(tmp_path: Path, damage: dict[st
     _, data, _ = export_report(open_worklist(out), tmp_path / "report")
     (case,) = json.loads(data.read_text())["cases"]
     assert case["labels"][0]["voxels"] == int(made(1)[1].mask(1).sum())
+
+
+def test_no_training_set_is_written_among_results(tmp_path: Path) -> None:
+    out = write_out(tmp_path, 1)
+    worklist = open_worklist(out)
+    with worklist.open("case_1", "anna") as desk:
+        desk.record(Decision("accepted"))
+    before = (out / "manifest.jsonl").read_bytes()
+    with pytest.raises(InvalidRequest, match="something else"):
+        export_training_set(worklist, out)
+    assert (out / "manifest.jsonl").read_bytes() == before
