@@ -20,6 +20,7 @@ from unetr_app.geometry import Geometry
 from unetr_app.labels import LabelSet
 from unetr_app.planes import intensity_window
 from unetr_app.review import display
+from unetr_app.review.comparison import DIFFERENCE_COLOURS
 from unetr_app.volume import Segmentation, Volume
 
 METADATA_KEY = "unetr_app"
@@ -33,8 +34,6 @@ _REFILLED = (
 _LABEL_OPACITY = 0.5
 _UNNAMED = (1.0, 1.0, 1.0, 1.0)  # white: a value painted that no label names
 _MOVED_MM = 1e-6
-# Of a difference map: only the first has the label, only the second, both have another one.
-DIFFERENCE_COLOURS = {1: (0.0, 0.8, 1.0), 2: (1.0, 0.2, 0.8), 3: (1.0, 0.9, 0.0)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +187,7 @@ def difference_layer(data: NDArray[np.uint8], geometry: Geometry, name: str) -> 
         geometry: Its grid.
         name: Name of the layer.
     """
-    colours = {value: (*colour, 1.0) for value, colour in DIFFERENCE_COLOURS.items()}
+    colours = {value: opaque(colour) for value, colour in DIFFERENCE_COLOURS.items()}
     nothing = (0.0, 0.0, 0.0, 0.0)
     return Labels(
         display.to_display(data, geometry),
