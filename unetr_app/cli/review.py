@@ -147,7 +147,8 @@ def _measure(worklist: Worklist) -> None:
                 raise
             except UnetrError as problem:
                 note(f"{case_id}: {problem}")
-            progress(n + 1, len(left))
+            if progress is not None:
+                progress(n + 1, len(left))
 
 
 def _list(worklist: Worklist) -> int:
