@@ -76,6 +76,7 @@ def resident_mib() -> float:
 
 
 def opened(path: Path) -> tuple[Any, Hands]:
+    """A review window on a worklist, and hands on it."""
     from unetr_app.napari.reviewing.program import open_window
 
     window = open_window(path, reviewer="benchmark")
@@ -119,7 +120,8 @@ def changes(count: int) -> dict[str, Any]:
             seconds.append(time.perf_counter() - begin)
             if n >= 19:
                 gc.collect()
-                seen.append((resident_mib(), len(window.bench.viewer.layers), threading.active_count()))
+                layers = len(window.bench.viewer.layers)
+                seen.append((resident_mib(), layers, threading.active_count()))
         window.bench.viewer.close()
     first, last = seen[0], seen[-1]
     return {
@@ -130,6 +132,7 @@ def changes(count: int) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure what the command line asks for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=3, help="large CTs; 0 leaves them out")
     parser.add_argument("--changes", type=int, default=100, help="0 leaves them out")

@@ -19,6 +19,12 @@ DIFFERENCES = {
     ONLY_SECOND: "only in the second",
     OTHER_LABEL: "in both, with different labels",
 }
+# Of the palette of Okabe and Ito, which people who see few colours tell apart too.
+DIFFERENCE_COLOURS = {
+    ONLY_FIRST: (230, 159, 0),
+    ONLY_SECOND: (86, 180, 233),
+    OTHER_LABEL: (204, 121, 167),
+}
 _SAME_GRID_MM = 1e-3
 
 

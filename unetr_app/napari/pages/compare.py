@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
-from unetr_app.labels import Colour
 from unetr_app.napari.pages.icons import swatch_icon
 from unetr_app.napari.pages.parts import (
     Chooser,
@@ -20,13 +19,7 @@ from unetr_app.napari.pages.parts import (
 from unetr_app.napari.pages.qt import Signal
 from unetr_app.napari.pages.rows import DASH, ComparisonRow
 from unetr_app.napari.pages.tables import Column, RowsModel, Table
-
-DIFFERENCE_COLOURS: dict[str, Colour] = {
-    "only in the first": (230, 159, 0),
-    "only in the second": (86, 180, 233),
-    "another label": (204, 121, 167),
-}
-"""Colours of the difference map, from Okabe & Ito's palette; the map's maker uses them too."""
+from unetr_app.review.comparison import DIFFERENCE_COLOURS, DIFFERENCES
 
 
 def _columns() -> tuple[Column, ...]:
@@ -118,9 +111,9 @@ class ComparePage(QWidget):
         layout.addWidget(self.words)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.map)
-        for text, colour in DIFFERENCE_COLOURS.items():
+        for kind, text in DIFFERENCES.items():
             swatch = QLabel()
-            swatch.setPixmap(swatch_icon(colour).pixmap(16, 16))
+            swatch.setPixmap(swatch_icon(DIFFERENCE_COLOURS[kind]).pixmap(16, 16))
             layout.addLayout(row(swatch, QLabel(text), stretch=1))
 
     def _connect(self) -> None:

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication
 
 from unetr_app.errors import DeviceMemory, UnetrError
 from unetr_app.napari.reviewing.background import Background
+from unetr_app.napari.reviewing.stock import LayerStock
 from unetr_app.review.survey import findings_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Bench(QObject):
         super().__init__()
         self.viewer, self.views, self.panel = viewer, views, panel
         self.background = Background()
+        self.stock = LayerStock(viewer)
         self.worklist: Any = None
         self.shown: ShownCase | None = None
 

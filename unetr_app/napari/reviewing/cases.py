@@ -69,6 +69,7 @@ class CaseControl:
         """
         worklist = open_worklist(path, reviews=reviews)
         self.leave()
+        self._bench.stock.clear()
         self._bench.worklist = worklist
         self._loader = CaseLoader(lambda one: prepare(worklist, one), self._bench.background)
         self.show_rows()
@@ -181,6 +182,7 @@ class CaseControl:
         return self._shown is not None and self._bench.may_change(self._shown)
 
     def _show(self, case_id: str, prepared: Prepared) -> None:
+        last = self._shown
         self.leave()
         self._page.show_busy("")
         worklist = self._bench.worklist
@@ -194,10 +196,11 @@ class CaseControl:
                     case_id, self._reviewer, loaded=prepared.loaded, read_only=True
                 )
         except UnetrError as problem:
+            self._bench.stock.clear()
             self._fail(problem)
             return
         self._bench.shown = ShownCase(
-            desk, self._bench.viewer, prepared, why_read_only=why_read_only
+            desk, self._bench.viewer, self._bench.stock, prepared, why_read_only=why_read_only
         )
         self._page.show_current(case_id)
         self._page.set_read_only(why_read_only)
@@ -208,7 +211,7 @@ class CaseControl:
         if told:
             self._bench.say(" ".join(f"{words.rstrip('.')}." for words in told), "warning")
         self.show_rows()
-        self._read_ahead()
+        self._read_ahead(last)
 
     def _fail(self, problem: UnetrError) -> None:
         self._page.show_busy("")
@@ -235,10 +238,15 @@ class CaseControl:
         else:
             self.open(wanted)
 
-    def _read_ahead(self) -> None:
-        following = self._neighbour(1)
-        if self._loader is not None:
-            self._loader.ahead([] if following is None else [following])
+    def _read_ahead(self, last: ShownCase | None) -> None:
+        """Read the next case, and keep the one that was left: people go back."""
+        if self._loader is None:
+            return
+        wanted = [case_id for case_id in (self._neighbour(1),) if case_id is not None]
+        if last is not None and last.is_as_loaded and last.desk.case_id not in wanted:
+            self._loader.put(last.desk.case_id, last.prepared)
+            wanted.append(last.desk.case_id)
+        self._loader.ahead(wanted)
 
     def _conclude(self, status: str) -> None:
         if not self._is_writable():

@@ -35,6 +35,12 @@ class CaseLoader:
         for case_id in wanted:
             self._job(case_id)
 
+    def put(self, case_id: str, value: Any) -> None:
+        """Keep a case that was read before, until `ahead` forgets it."""
+        kept: Future[Any] = Future()
+        kept.set_result(value)
+        self._jobs[case_id] = kept
+
     def get(
         self,
         case_id: str,

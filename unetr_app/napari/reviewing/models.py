@@ -64,7 +64,7 @@ class ModelControl:
         for kind, volume in maps.items():
             layer = map_layer(volume.data[0], volume.geometry, f"{name} {kind}")
             layer.visible = False
-            shown.add_extra(layer, below_labels=True)
+            shown.add_extra(layer)
         for layer in label_layers(segmentation, name):
             layer.contour, layer.editable = 1, False
             shown.add_extra(layer)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels, Layer
+from napari.layers import Labels, Layer
 from numpy.typing import NDArray
 
 from unetr_app.errors import UnetrError
-from unetr_app.napari.layers import edited_layers, image_layers
+from unetr_app.napari.layers import edited_states, image_states, map_state
 from unetr_app.napari.reviewing.prepared import Prepared
+from unetr_app.napari.reviewing.stock import LayerStock
 from unetr_app.review.display import DISPLAY_CODES, PLANES
 from unetr_app.review.editing.change import Change
 from unetr_app.review.editing.strokes import display_to_source, stroke
@@ -32,15 +33,23 @@ class ShownCase:
 
     Args:
         desk: The open case.
-        viewer: Gets the layers.
+        viewer: The viewer.
+        stock: Gives its layers.
         prepared: What is known of it already.
         why_read_only: Why it can only be looked at; empty where it can be changed.
     """
 
     def __init__(
-        self, desk: Desk, viewer: ViewerModel, prepared: Prepared, *, why_read_only: str = ""
+        self,
+        desk: Desk,
+        viewer: ViewerModel,
+        stock: LayerStock,
+        prepared: Prepared,
+        *,
+        why_read_only: str = "",
     ):
         self.desk = desk
+        self.prepared = prepared
         self.windows = prepared.windows
         is_as_prepared = prepared.loaded is desk.loaded and not desk.history.steps
         self.statistics = prepared.statistics if is_as_prepared else ()
@@ -49,14 +58,17 @@ class ShownCase:
         self.segmentation = desk.start
         self.geometry = desk.start.geometry
         self.labels_of = {label.value: label for label in self.segmentation.labels}
-        volume = desk.loaded.volume
-        name = desk.case_id
-        self.images: list[Image] = [] if volume is None else image_layers(volume, name)
-        self.labels: list[Labels] = edited_layers(
-            self.segmentation, desk.history.data, f"{name} labels"
-        )
-        viewer.layers.extend([*self.images, *self.labels])
         self.extras: list[Layer] = []
+        loaded, name = desk.loaded, desk.case_id
+        uncertainty = loaded.uncertainty
+        stock.show(
+            [] if loaded.volume is None else image_states(loaded.volume, name),
+            []
+            if uncertainty is None
+            else [map_state(uncertainty.data[0], self.geometry, "uncertainty")],
+            edited_states(self.segmentation, desk.history.data, f"{name} labels"),
+        )
+        self.images, self.maps, self.labels = stock.images, stock.maps, stock.labels
 
     @property
     def is_overlapping(self) -> bool:
@@ -78,13 +90,10 @@ class ShownCase:
         order, _ = self.geometry.reorientation(DISPLAY_CODES)
         return order[PLANES.index(plane)]
 
-    def add_extra(self, layer: Layer, *, below_labels: bool = False) -> None:
-        """Show one layer more, until the case is left or `remove_extra`."""
+    def add_extra(self, layer: Layer) -> None:
+        """Show one layer more, on top, until the case is left or `remove_extra`."""
         self.extras.append(layer)
-        if below_labels and self.labels:
-            self._viewer.layers.insert(self._viewer.layers.index(self.labels[0]), layer)
-        else:
-            self._viewer.layers.append(layer)
+        self._viewer.layers.append(layer)
 
     def remove_extra(self, layer: Layer) -> None:
         """Take such a layer away again; one that is gone already is no error."""
@@ -118,9 +127,14 @@ class ShownCase:
             raise found
         return self.desk.versions.read(found, self.geometry)
 
+    @property
+    def is_as_loaded(self) -> bool:
+        """Would reading the case again give what was read before?"""
+        return tuple(self.desk.versions.numbers()) == self.desk.loaded.numbers
+
     def leave(self) -> None:
-        """Take all its layers out of the viewer."""
-        for layer in [*self.extras, *self.labels, *self.images]:
+        """Take away what was shown beside image, map and labels, whose layers serve the next."""
+        for layer in self.extras:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
-        self.extras, self.labels, self.images = [], [], []
+        self.extras = []

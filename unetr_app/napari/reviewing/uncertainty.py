@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 
-from unetr_app.napari.layers import map_layer
 from unetr_app.napari.pages.uncertainty import UncertaintyPage
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.shown_case import ShownCase
@@ -114,9 +113,8 @@ class UncertaintyControl:
             self._page.show_missing(NO_MAP)
             self._show()
             return
-        self._layer = map_layer(uncertainty.data[0], shown.geometry, "uncertainty")
+        self._layer = shown.maps[0]
         self._layer.visible, self._layer.opacity = self._is_shown, self._opacity
-        shown.add_extra(self._layer, below_labels=True)
         data = display.to_display(uncertainty.data[0], shown.geometry)
         grid = shown.geometry.reoriented(display.DISPLAY_CODES)
         self._bench.background.run(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from napari import Viewer
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDockWidget
 
 from unetr_app.napari.pages.panel import ReviewPanel
 from unetr_app.napari.reviewing.bench import Bench
@@ -21,13 +20,14 @@ from unetr_app.napari.reviewing.leaving import Leaving
 from unetr_app.napari.reviewing.models import ModelControl
 from unetr_app.napari.reviewing.planes import PlaneControl
 from unetr_app.napari.reviewing.settings import ReviewSettings, read_settings
+from unetr_app.napari.reviewing.surveying import SurveyControl
 from unetr_app.napari.reviewing.uncertainty import UncertaintyControl
 from unetr_app.napari.reviewing.versions import VersionControl
 from unetr_app.napari.views.linked_views import LinkedViews
 from unetr_app.review.keys import KEYS
 
 _SIZE = (1500, 900)  # pixels
-_WIDTHS = [430, 400]  # pixels: planes, pages
+_WIDTHS = (340, 390)  # pixels at least: planes, pages
 _WIDER = 1.25
 _REPEATED = ("undo", "redo", "smaller_brush", "larger_brush", "next_uncertain", "next_changed")
 
@@ -63,14 +63,13 @@ class ReviewWindow:
             bench, self.panel.cases, reviewer=chosen.reviewer, advances=chosen.advances
         )
         self.models = ModelControl(bench, self.compare)
+        self.survey = SurveyControl(bench, self.cases)
         self._is_open = True
         self._main = viewer.window._qt_window  # napari gives no other way to it
-        self._docks: list[QDockWidget] = []
         planes = viewer.window.add_dock_widget(self.views, name="Planes", area="right")
         if has_panel_dock:
             pages = viewer.window.add_dock_widget(self.panel, name="Review", area="right")
             self._main.splitDockWidget(planes, pages, Qt.Orientation.Horizontal)
-            self._docks = [planes, pages]
         self.panel.show_reviewer(chosen.reviewer)
         self._keyboard = Keyboard(self._main, self._bindings(), self._repeated())
         self._leaving = Leaving(self._main, self.close)
@@ -81,8 +80,8 @@ class ReviewWindow:
         viewer.dockLayerList.setVisible(False)
         viewer.dockLayerControls.setVisible(False)
         self._main.resize(*_SIZE)
-        if self._docks:
-            self._main.resizeDocks(self._docks, _WIDTHS, Qt.Orientation.Horizontal)
+        for widget, width in zip((self.views, self.panel), _WIDTHS, strict=True):
+            widget.setMinimumWidth(width)
 
     def open(self, path: str | Path, reviews: str | Path | None = None, case_id: str = "") -> None:
         """Show a worklist.
@@ -106,6 +105,7 @@ class ReviewWindow:
         self._leaving.release()
         self._keyboard.release()
         self.models.close()
+        self.survey.close()
         self.cases.leave()
         self.bench.background.close()
         self.views.close()
