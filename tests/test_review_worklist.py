@@ -15,9 +15,7 @@ from tests.napari_out import add_case
 from tests.review_out import made, paint, write_out, write_pair
 from unetr_app.cases import find_cases
 from unetr_app.errors import InvalidRequest, UnreadableInput
-from unetr_app.review.arranging import arranged, next_case, next_unreviewed, previous_case
 from unetr_app.review.decision import Decision
-from unetr_app.review.row import Row
 from unetr_app.review.worklist import open_worklist
 
 
@@ -62,7 +60,7 @@ def test_a_failed_case_says_why_and_cannot_be_opened(out: Path) -> None:
     assert second.problem is None
     with pytest.raises(UnreadableInput, match="file is empty"):
         worklist.open("case_1", "anna")
-    assert next_case(worklist.rows(), None) == "case_2"
+    assert worklist.resume_at() == "case_2"
 
 
 def test_masks_of_overlapping_labels_are_read_with_their_names(out: Path) -> None:
@@ -290,40 +288,6 @@ def test_work_goes_on_where_it_stopped(out: Path, tmp_path: Path) -> None:
     with open_worklist(out).open("case_2", "anna"):
         pass
     assert open_worklist(out).resume_at() == "case_1"
-
-
-ROWS = (
-    Row("a10", status="accepted", grade=3, uncertainty=0.2, flags=("small",)),
-    Row("a2", uncertainty=0.9, comment="Edge of liver"),
-    Row("b1", status="rejected", flagged=True),
-    Row("c", problem=UnreadableInput("gone")),
-)
-
-
-def ids(rows: list[Row]) -> list[str]:
-    return [row.case_id for row in rows]
-
-
-def test_rows_are_chosen_and_sorted() -> None:
-    assert ids(arranged(ROWS)) == ["a2", "a10", "b1", "c"]
-    assert ids(arranged(ROWS, text="LIVER edge")) == ["a2"]
-    assert ids(arranged(ROWS, statuses=("accepted", "rejected"))) == ["a10", "b1"]
-    assert ids(arranged(ROWS, flagged=True)) == ["b1"]
-    assert ids(arranged(ROWS, sort_by="uncertainty")) == ["a10", "a2", "b1", "c"]
-    assert ids(arranged(ROWS, sort_by="uncertainty", descending=True)) == ["a2", "a10", "b1", "c"]
-    with pytest.raises(InvalidRequest, match="Choose: case_id"):
-        arranged(ROWS, sort_by="size")
-
-
-def test_there_is_a_next_case_and_one_before() -> None:
-    rows = arranged(ROWS)
-    assert next_case(rows, "a2") == "a10"
-    assert previous_case(rows, "a10") == "a2"
-    assert next_case(rows, "b1") is None  # the last one cannot be opened
-    assert previous_case(rows, "a2") is None
-    assert next_case(rows, "elsewhere") == "a2"
-    assert next_unreviewed(rows, "b1") == "a2"
-    assert next_unreviewed(rows, "a2") is None
 
 
 def test_a_dicom_series_is_paired_with_its_seg(shared: Path, tmp_path: Path) -> None:
