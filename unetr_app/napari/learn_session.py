@@ -49,15 +49,15 @@ class LearnSession(QObject):
         else:
             page.refuse(predicting.MISSING)
 
-    def _start(self, dataset: str, bundle: str, out: str, epochs: int) -> None:
+    def _start(self, dataset: str, bundle: str, out: str, epochs: int, rename: str) -> None:
         try:
             if not (dataset and bundle and out):
-                raise InvalidRequest("Choose the cases, a bundle and a folder for the new bundle")
+                raise InvalidRequest("Choose the cases, a bundle and a folder for the new bundle.")
             if not is_trusted(bundle):
                 self.page.ask_trust(True)
                 self.page.show_words("Its configs are programs, which would run as you.")
                 return
-            options = FinetuneOptions(epochs=epochs)
+            options = FinetuneOptions(epochs=epochs, rename=rename)
             self.learner.start(Path(dataset), bundle, Path(out), options)
         except UnetrError as error:
             self.page.show_words(str(error))
