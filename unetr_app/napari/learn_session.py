@@ -84,7 +84,7 @@ class LearnSession(QObject):
                 self.page.show_steps(event.done, event.of)
                 self.page.show_words(_described(event))
             case Done(value=Finetuned() as found):
-                self._end(" ".join([found.advice, *(f"{words}." for words in found.warnings)]))
+                self._end(" ".join([found.advice, *map(_sentence, found.warnings)]))
                 self.page.show_rows([_row(score) for score in (*found.labels, found.together)])
                 self.learnt.emit(found)
             case Failed(message=message):
@@ -97,6 +97,10 @@ class LearnSession(QObject):
     def _end(self, words: str) -> None:
         self.page.show_running(False)
         self.page.show_words(words)
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _described(progress: FinetuneProgress) -> str:

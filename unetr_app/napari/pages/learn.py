@@ -18,8 +18,8 @@ from unetr_app.napari.pages.parts import (
     Chooser,
     NumberBox,
     TextField,
+    answer,
     button,
-    hint,
     page_layout,
     row,
     show_words,
@@ -55,7 +55,7 @@ class LearnPage(QWidget):
         self.accepted.setVisible(False)
         self.trust = button("I have looked: trust it and start")
         self.bar = QProgressBar()
-        self.words = hint()
+        self.words = answer()
         self.table = QTableWidget(0, len(COLUMNS))
         self.table.setHorizontalHeaderLabels([*COLUMNS])
         self._inputs = (

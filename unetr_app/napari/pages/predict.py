@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QProgressBar, QWidget
 
-from unetr_app.napari.pages.parts import Chooser, button, hint, page_layout, row, show_words
+from unetr_app.napari.pages.parts import Chooser, answer, button, page_layout, row, show_words
 from unetr_app.napari.pages.qt import Signal
 
 
@@ -27,7 +27,7 @@ class PredictPage(QWidget):
         self.uncertainty.setToolTip("Show how undecided each voxel is, too")
         self.run, self.cancel = button("Run"), button("Cancel")
         self.bar = QProgressBar()
-        self.words, self.question = hint(), hint()
+        self.words, self.question = answer(), answer()
         self.yes = button("I have looked: trust it and run")
         self._asked = ""
         self._lay_out()
