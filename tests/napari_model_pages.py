@@ -31,8 +31,10 @@ from napari.components import ViewerModel
 from tests.batch_fakes import write_bundle
 from tests.test_inference_segmenter import _bright, _segmenter, _Threshold
 from unetr_app.bundle import is_trusted, trust
+from unetr_app.errors import UnetrError
 from unetr_app.geometry import Geometry
 from unetr_app.napari import layers, model_widgets, predicting
+from unetr_app.napari.background.pool import Pool
 from unetr_app.napari.pages.learn import LearnPage
 from unetr_app.napari.pages.predict import PredictPage
 from unetr_app.napari.predict_session import PredictSession
@@ -112,7 +114,7 @@ def trusting(folder: Path) -> None:
     page.run.click()
     assert page.yes.isVisible()
     assert "programs" in page.question.text()
-    assert not session.predictor.background.is_running
+    assert not session.predictor.task.is_running
     assert not is_trusted(bundle)
     page.yes.click()
     until(lambda: came)
@@ -133,16 +135,16 @@ def closed(folder: Path) -> None:
 
     page, session, bundle = page_of(folder, hold)
     trust(bundle)
-    background = session.predictor.background
+    task = session.predictor.task
     page.run.click()
     until(reached.is_set)
     del session
     page.close()
     page.deleteLater()
     QApplication.sendPostedEvents(None, QEvent.DeferredDelete)
-    until(lambda: background._stop.is_set())
+    until(lambda: task._stop.is_set())
     go_on.set()
-    assert background.wait(60)
+    assert task.wait(60)
     assert len(windows) <= 3
     QApplication.processEvents()
 
@@ -191,6 +193,40 @@ def narrow(folder: Path) -> None:
     assert not fine.accepted.isEnabled()  # its data set is being trained on
 
 
+def pool(folder: Path) -> None:
+    """Results and errors come in the window's thread; what is cancelled or late, nowhere."""
+    main, came = threading.get_ident(), []
+    began, go_on = threading.Event(), threading.Event()
+
+    def told(what: Any) -> None:
+        came.append((what, threading.get_ident()))
+
+    def fail() -> None:
+        raise KeyError("secret path")
+
+    def hold() -> None:
+        began.set()
+        assert go_on.wait(60)
+
+    one = Pool(workers=1)
+    one.run(lambda: 42, told, told)
+    one.run(fail, told, told)
+    until(lambda: len(came) == 2)
+    assert came[0] == (42, main)
+    assert isinstance(came[1][0], UnetrError)
+    assert "KeyError" in str(came[1][0])
+    assert "secret" not in str(came[1][0])
+    one.run(hold, told, told)
+    waiting = one.run(lambda: 43, told, told)
+    until(began.is_set)
+    assert waiting.cancel()
+    threading.Timer(0.2, go_on.set).start()
+    one.close()  # waits for what has begun
+    assert go_on.is_set()
+    QApplication.processEvents()
+    assert len(came) == 2
+
+
 def learn(folder: Path) -> None:
     from tests.finetuning_files import RENAME, small_dataset, tiny_bundle
 
@@ -237,7 +273,7 @@ def tell(what: str, folder: Path) -> bool:
 
 STEPS = {
     "predict": predict, "failing": failing, "trust": trusting, "closed": closed,
-    "missing": missing, "narrow": narrow, "learn": learn,
+    "missing": missing, "narrow": narrow, "pool": pool, "learn": learn,
 }  # fmt: skip
 
 if __name__ == "__main__":

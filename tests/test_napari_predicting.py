@@ -19,7 +19,7 @@ from tests.batch_fakes import write_bundle
 from tests.test_inference_segmenter import _bright, _segmenter, _Threshold
 from unetr_app.errors import Cancelled, InvalidRequest
 from unetr_app.geometry import Geometry
-from unetr_app.napari.background import Background, Done, Failed, Stopped
+from unetr_app.napari.background.task import Done, Failed, Stopped, Task
 from unetr_app.napari.predicting import (
     Opened,
     Planned,
@@ -35,7 +35,7 @@ OBLIQUE = Geometry.from_parts(
 )
 
 
-PAGES = ("predict", "failing", "trust", "closed", "missing", "narrow")
+PAGES = ("predict", "failing", "trust", "closed", "missing", "narrow", "pool")
 
 
 class _Opener:
@@ -53,8 +53,8 @@ class _Opener:
 
 
 def _finish(predictor: Predictor) -> list[Any]:
-    assert predictor.background.wait(120)
-    return predictor.background.events()
+    assert predictor.task.wait(120)
+    return predictor.task.events()
 
 
 def test_a_prediction_is_on_the_images_grid_and_tells_of_itself(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_cancelling_ends_within_a_window_and_the_next_run_is_whole(tmp_path: Pat
     opener._count = lambda: (setattr(opener, "windows", opener.windows + 1), hold())  # type: ignore[method-assign]
     predictor.start(_bright(OBLIQUE), Request(str(bundle), "cpu"))
     assert reached.wait(60)
-    predictor.background.cancel()
+    predictor.task.cancel()
     go_on.set()
     assert isinstance(_finish(predictor)[-1], Stopped)
     assert opener.windows <= 4
@@ -140,12 +140,12 @@ def test_runs_in_a_row_leak_neither_threads_nor_files_nor_results(
 
 
 def test_a_second_start_is_refused_while_one_is_under_way() -> None:
-    background, go_on = Background(), threading.Event()
-    background.start(lambda post, should_stop: go_on.wait(60))
+    task, go_on = Task(), threading.Event()
+    task.start(lambda post, should_stop: go_on.wait(60))
     with pytest.raises(InvalidRequest, match="still at work"):
-        background.start(lambda post, should_stop: None)
+        task.start(lambda post, should_stop: None)
     go_on.set()
-    assert background.wait(60)
+    assert task.wait(60)
 
 
 def _raise(error: Exception) -> Any:
@@ -159,25 +159,25 @@ def _raise(error: Exception) -> Any:
     ("error", "said"),
     [
         (InvalidRequest("no such thing", cure="Do that."), "no such thing. Do that."),
-        (MemoryError(), "Memory ran out"),
-        (KeyError("secret path"), "Internal error of type KeyError"),
+        (MemoryError(), "ran out of memory"),
+        (KeyError("secret path"), "internal error of type KeyError"),
     ],
 )
 def test_errors_are_messages_and_no_tracebacks(error: Exception, said: str) -> None:
-    background = Background()
-    background.start(_raise(error))
-    assert background.wait(60)
-    (event,) = background.events()
+    task = Task()
+    task.start(_raise(error))
+    assert task.wait(60)
+    (event,) = task.events()
     assert isinstance(event, Failed)
     assert said in event.message
     assert "secret" not in event.message
 
 
 def test_being_stopped_is_no_failure() -> None:
-    background = Background()
-    background.start(_raise(Cancelled("asked to")))
-    assert background.wait(60)
-    assert background.events() == [Stopped()]
+    task = Task()
+    task.start(_raise(Cancelled("asked to")))
+    assert task.wait(60)
+    assert task.events() == [Stopped()]
 
 
 def test_a_bundle_that_is_not_trusted_is_not_opened(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_learning_from_the_page(tmp_path: Path) -> None:
 def test_importing_the_plugin_loads_no_torch() -> None:
     code = (
         "import sys, unetr_app.napari.predicting, unetr_app.napari.learning\n"
-        "import unetr_app.napari.background, unetr_app.finetuning\n"
+        "import unetr_app.napari.background.task, unetr_app.finetuning\n"
         "bad = [n for n in ('torch', 'monai', 'qtpy') if n in sys.modules]\n"
         "sys.exit(str(bad) if bad else 0)"
     )

@@ -11,10 +11,10 @@ from unetr_app.bundle import is_trusted, trust
 from unetr_app.errors import InvalidRequest, UnetrError
 from unetr_app.finetuning import Finetuned, FinetuneOptions, FinetuneProgress, LabelScore
 from unetr_app.napari import predicting
-from unetr_app.napari.background import Done, Failed, Stopped
+from unetr_app.napari.background.task import Done, Failed, Stopped
+from unetr_app.napari.background.watching import Watch
 from unetr_app.napari.learning import Learner
 from unetr_app.napari.pages.learn import LearnPage
-from unetr_app.napari.watching import Watch
 
 _STAGES = {
     "checking": "Reading the cases",
@@ -40,7 +40,7 @@ class LearnSession(QObject):
         super().__init__(page)
         self.page = page
         self.learner = Learner()
-        self._watch = Watch(self.learner.background, page, self._take)
+        self._watch = Watch(self.learner.task, page, self._take)
         page.start_wanted.connect(self._start)
         page.trust_given.connect(self._trust)
         page.cancel_wanted.connect(self._cancel)
@@ -75,7 +75,7 @@ class LearnSession(QObject):
         self.page.start.click()
 
     def _cancel(self) -> None:
-        self.learner.background.cancel()
+        self.learner.task.cancel()
         self.page.show_words("Stopping…")
 
     def _take(self, event: Any) -> None:

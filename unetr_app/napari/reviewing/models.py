@@ -45,8 +45,8 @@ class ModelControl:
 
     def close(self) -> None:
         """Ask what is running to stop."""
-        self._predicting.predictor.background.cancel()
-        self._learning.learner.background.cancel()
+        self._predicting.predictor.task.cancel()
+        self._learning.learner.task.cancel()
 
     def _volume(self) -> Volume:
         """The image of the open case.
