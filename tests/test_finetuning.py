@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,14 @@ from unetr_app.errors import (
     UnusableBundle,
     UnusableWeights,
 )
-from unetr_app.finetuning import Finetuned, FinetuneOptions, FinetuneProgress, finetune
+from unetr_app.finetuning import (
+    Finetuned,
+    FinetuneOptions,
+    FinetuneProgress,
+    child,
+    child_process,
+    finetune,
+)
 from unetr_app.inference import Segmenter
 from unetr_app.io import read_volume
 
@@ -230,8 +238,18 @@ def test_keys_that_a_foreign_config_lacks_are_named(base: Path, data: Path, tmp_
 
 
 def test_weights_of_another_network_are_told_of_in_words(
-    base: Path, data: Path, tmp_path: Path
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The child's work and words, without the seconds that a process takes to begin."""
+
+    def here(job: dict[str, Any], folder: Path, **_: object) -> int:
+        try:
+            child._score(job)
+        except Exception as error:
+            child._tell(error, folder / "error.json")
+        raise child_process._error_of(1, folder / "error.json")
+
+    monkeypatch.setattr("unetr_app.finetuning.stages.run_child", here)
     odd = shutil.copytree(base, tmp_path / "odd_segmentation")
     torch.save({"one": torch.zeros(3)}, odd / "models" / "model.pt")
     with pytest.raises(UnusableWeights, match="not those of"):
