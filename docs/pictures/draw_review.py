@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from data.phantom import oblique_geometry, phantom
 from data.phantom_files import write_nifti
@@ -23,8 +22,6 @@ from tests.napari_out import add_case, write_image
 from tests.review_stage import Hands
 from unetr_app.outputs import MAPS
 from unetr_app.volume import Segmentation
-
-PAGES = ("cases", "labels", "edit", "display", "uncertainty", "compare", "history", "export")
 
 
 def worklist(folder: Path) -> Path:

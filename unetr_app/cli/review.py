@@ -14,7 +14,7 @@ from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE, SOME_FAILED
 from unetr_app.cli.progress import count_bar
 from unetr_app.cli.screen import note, say, show_table
 from unetr_app.cli.stopping import StopRequest
-from unetr_app.errors import InvalidRequest
+from unetr_app.errors import InvalidRequest, UnetrError, UnwritableOutput
 
 if TYPE_CHECKING:
     from unetr_app.review.worklist import Worklist
@@ -32,7 +32,7 @@ EXAMPLES = """Examples:
   unetr review results/ --reviewer mw --reviews /data/reviews
   unetr review labelled.csv
   unetr review Task04_Hippocampus/dataset.json
-  unetr review results/ --list
+  unetr review results/ --list --measure
   unetr review results/ --export training-set -o corrected_set
 
 Keys: N next, P previous, A accept, E edit, R reject, F flag, 1 to 5 grade. All of them are in
@@ -71,6 +71,9 @@ def command(
     as_list: Annotated[
         bool, typer.Option("--list", help="Print the cases and what was decided; no window.")
     ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="With --list: measure cases that nobody opened yet.")
+    ] = False,
     export: Annotated[
         str,
         typer.Option(
@@ -95,6 +98,8 @@ def command(
         _require_export(export, out)
     if as_list or export:
         worklist = open_worklist(path, reviews=reviews)
+        if measure:
+            _measure(worklist)
         raise typer.Exit(_list(worklist) if as_list else _export(worklist, export, out))
     open_worklist(path, reviews=reviews)  # before a window opens: a wrong path is told here
     _require_window()
@@ -125,6 +130,25 @@ def _require_window() -> None:
             "there is no display to open a window on",
             cure="Run it on a desktop, or with ssh -X or xvfb-run; --list needs no window.",
         )
+
+
+def _measure(worklist: Worklist) -> None:
+    """Measure what nobody opened yet; a case that cannot be read is told of and left out."""
+    from unetr_app.review.survey import survey_case, unsurveyed
+
+    left = unsurveyed(worklist)
+    with StopRequest() as stop, count_bar("measuring", quiet=False) as progress:
+        for n, case_id in enumerate(left):
+            if stop.is_made:
+                break
+            try:
+                survey_case(worklist, case_id)
+            except UnwritableOutput:
+                raise
+            except UnetrError as problem:
+                note(f"{case_id}: {problem}")
+            if progress is not None:
+                progress(n + 1, len(left))
 
 
 def _list(worklist: Worklist) -> int:

@@ -20,6 +20,7 @@ from unetr_app.napari.reviewing.leaving import Leaving
 from unetr_app.napari.reviewing.models import ModelControl
 from unetr_app.napari.reviewing.planes import PlaneControl
 from unetr_app.napari.reviewing.settings import ReviewSettings, read_settings
+from unetr_app.napari.reviewing.surveying import SurveyControl
 from unetr_app.napari.reviewing.uncertainty import UncertaintyControl
 from unetr_app.napari.reviewing.versions import VersionControl
 from unetr_app.napari.views.linked_views import LinkedViews
@@ -62,6 +63,7 @@ class ReviewWindow:
             bench, self.panel.cases, reviewer=chosen.reviewer, advances=chosen.advances
         )
         self.models = ModelControl(bench, self.compare)
+        self.survey = SurveyControl(bench, self.cases)
         self._is_open = True
         self._main = viewer.window._qt_window  # napari gives no other way to it
         planes = viewer.window.add_dock_widget(self.views, name="Planes", area="right")
@@ -103,6 +105,7 @@ class ReviewWindow:
         self._leaving.release()
         self._keyboard.release()
         self.models.close()
+        self.survey.close()
         self.cases.leave()
         self.bench.background.close()
         self.views.close()
