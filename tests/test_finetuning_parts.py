@@ -184,6 +184,19 @@ def test_a_base_that_cannot_be_written_to_gives_a_bundle_that_can(tmp_path: Path
     assert all(path.stat().st_mode & 0o200 for path in (tmp_path / "new").rglob("*"))
 
 
+def test_a_copy_that_somebody_changed_is_made_anew_before_it_runs(tmp_path: Path) -> None:
+    base = BaseBundle(read_card(write_bundle(tmp_path / "base")), Path("models/model.pt"), 1)
+    copy = tmp_path / "new"
+    copy_base(base, copy)
+    weights = copy / "models" / "model.pt"
+    weights.write_bytes(b"trained")
+    copy_base(base, copy)
+    assert weights.read_bytes() == b"trained"  # a stopped run goes on
+    (copy / "configs" / "inference.yaml").write_text("network_def: a stranger's\n")
+    copy_base(base, copy)
+    assert (copy / "configs" / "inference.yaml").read_text() == "network_def: a threshold\n"
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left"), MemoryError(), ValueError("odd")])
 def test_what_a_child_raises_comes_to_its_parent_in_words(error: Exception, tmp_path: Path) -> None:
     from unetr_app.finetuning import child, child_process

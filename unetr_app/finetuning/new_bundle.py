@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from unetr_app.bundle.trust import folder_hash
 from unetr_app.errors import UnusableBundle, UnwritableOutput
 from unetr_app.finetuning.base_bundle import BaseBundle
 from unetr_app.finetuning.result import Finetuned
@@ -24,12 +25,15 @@ _README = Path("docs/README.md")
 
 
 def copy_base(base: BaseBundle, folder: Path) -> None:
-    """Copy a bundle with its weights; other weights and runs stay behind. Nothing where it is done.
+    """Copy a bundle with its weights; other weights and runs stay behind.
+
+    Nothing where it is done, and all over again where the copy's programs are not the base's.
 
     Raises:
         UnwritableOutput: If the operating system refuses.
     """
-    if (folder / base.weights).is_file():
+    is_copied = (folder / base.weights).is_file()
+    if is_copied and folder_hash(folder) == folder_hash(base.card.path):
         return
     part = folder.with_name("copying")
     try:
