@@ -257,7 +257,7 @@ class LinkedViews(QSplitter):
             reach = np.asarray(model.canvas.size) / (2 * camera.zoom)  # rows, columns, in mm
             at = np.asarray([self._point[axis] for axis in shown])
             if (np.abs(at - camera.center[-2:]) > reach).any():
-                camera.center = (camera.center[0], *(float(v) for v in at))
+                camera.center = (camera.center[0], float(at[0]), float(at[1]))
 
     def _on_zoom(self, event: Any) -> None:
         if self._zoom_linked:
