@@ -18,7 +18,7 @@ from unetr_app.review.editing.journal import StrokeJournal, base_hash
 from unetr_app.review.holder import Held
 from unetr_app.review.loaded import LoadedCase
 from unetr_app.review.loading import files_of, prediction_hash_of, source_hash_of
-from unetr_app.review.log import Log, decision_in, highest_version
+from unetr_app.review.log import Log, decision_in, highest_version, line_of
 from unetr_app.review.saving import Circumstances, described
 from unetr_app.review.sources.entry import Entry
 from unetr_app.review.stamps import Hashes, stamp_of
@@ -271,6 +271,10 @@ class Desk:
         """
         if self._journal is not None:
             self._journal.flush()
+
+    def log_lines(self) -> list[str]:
+        """What was done with the case, a line each, the newest first."""
+        return [line_of(event) for event in reversed(self._log.events())]
 
     def close(self) -> None:
         """Let go of the case; strokes that are in no version stay in their journal.

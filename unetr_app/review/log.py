@@ -122,3 +122,22 @@ def highest_version(events: Sequence[Event]) -> int:
     """The highest number of a version that the log knows of; 0 where it knows of none."""
     said = (event.get(word) for event in events for word in ("version", "newest"))
     return max((n for n in said if isinstance(n, int) and n <= _MOST_VERSIONS), default=0)
+
+
+def line_of(event: Event) -> str:
+    """An event for people: when, who, what.
+
+    Example:
+        >>> line_of({"event": "saved", "when": "2026-01-02T03:04:05Z", "version": 2})
+        '2026-01-02 03:04:05  saved  version 2'
+    """
+    told = [str(event.get("when", ""))[:19].replace("T", " "), str(event.get("reviewer", "")),
+            str(event["event"])]  # fmt: skip
+    if event["event"] == "decided":
+        grade, comment = event.get("grade"), event.get("comment")
+        told += [str(event.get("status", "")), "flagged" if event.get("flagged") else "",
+                 f"grade {grade}" if grade else "", str(comment or "")]  # fmt: skip
+    for name in ("version", "label", "name", "kind"):
+        if event.get(name):
+            told.append(f"{name} {event[name]}")
+    return "  ".join(words for words in told if words)

@@ -146,7 +146,7 @@ def jump_to(data: NDArray[Any], statistics: Sequence[LabelStatistics], value: in
 
     Each slice shows a share of what the fullest slice along its axis shows. The voxel is the one
     whose three slices have the largest shares together: where the three fullest slices meet, if
-    the label is there.
+    the label is there. Of several such voxels it is the one in their middle.
 
     Args:
         data: As for `label_statistics`.
@@ -179,8 +179,10 @@ def jump_to(data: NDArray[Any], statistics: Sequence[LabelStatistics], value: in
         count = np.count_nonzero(mask, axis=tuple(n for n in range(3) if n != axis))
         along = [-1 if n == axis else 1 for n in range(3)]
         share = share + (count / count.max()).astype(np.float32).reshape(along)
-    best = np.unravel_index(np.argmax(np.where(mask, share, -1)), mask.shape)
-    i, j, k = (int(n) + side.start for n, side in zip(best, row.box, strict=True))
+    share = np.where(mask, share, -1)
+    best = np.argwhere(share >= share.max())  # (n, 3): several where the label is a box
+    middle = best[np.argmin(np.square(best - best.mean(axis=0)).sum(axis=1))]
+    i, j, k = (int(n) + side.start for n, side in zip(middle, row.box, strict=True))
     return i, j, k
 
 

@@ -69,10 +69,11 @@ class HistoryPage(QWidget):
         self.model = RowsModel(_columns(), lambda version: version.n)
         self.table = Table(self.model)
         self.words = hint()
-        self.show_ = button("Show", tip="Show the selected version beside the labels")
+        self.show_ = button("Show", tip="Show the selected version as outlines, or hide it")
         self.restore = button(
             "Go back to this version",
-            tip="Make a new version from the selected one; none in between is lost",
+            tip="Make the labels those of the selected version: a step to undo, saved as a new "
+            "version; none in between is lost",
         )
         self.log_heading = heading("Log")
         self.log = QPlainTextEdit()

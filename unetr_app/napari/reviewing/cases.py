@@ -202,6 +202,7 @@ class CaseControl:
         self._bench.shown = ShownCase(
             desk, self._bench.viewer, self._bench.stock, prepared, why_read_only=why_read_only
         )
+        self._bench.views.begin_case()
         self._page.show_current(case_id)
         self._page.set_read_only(why_read_only)
         self._bench.panel.show_case(case_id)

@@ -54,6 +54,7 @@ class EditControl:
         page.tool_chosen.connect(self.choose_tool)
         page.brush_changed.connect(self.set_brush)
         page.label_chosen.connect(self.choose_label)
+        bench.panel.labels.selected.connect(self.choose_label)
         page.operation_wanted.connect(self.operate)
         page.undo_wanted.connect(self.undo)
         page.redo_wanted.connect(self.redo)
@@ -90,6 +91,7 @@ class EditControl:
         self._value = value
         self._prepare(shown)
         self._page.show_label(value)
+        self._bench.panel.labels.show_selected(value)
 
     def set_brush(self, diameter_mm: float) -> None:
         """Set the brush's size in mm."""
@@ -150,6 +152,7 @@ class EditControl:
         self._value = labels.values[0] if len(labels) else 0
         self._page.show_labels(labels)
         self._page.show_label(self._value)
+        self._bench.panel.labels.show_selected(self._value)
         self._page.show_brush(self._brush_mm)
         self._page.set_read_only(shown.why_read_only)
         self.choose_tool("pan")

@@ -7,6 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import QTimer
 
+from unetr_app.labels import Colour, Label
 from unetr_app.napari.layers import Rgba, colour_labels, opaque
 from unetr_app.napari.pages.labels import LabelsPage
 from unetr_app.napari.reviewing.bench import Bench
@@ -28,10 +29,12 @@ class LabelControl:
 
     def __init__(self, bench: Bench, page: LabelsPage):
         self._bench, self._page = bench, page
-        self._hidden: set[int] = set()
+        self._hidden: set[Label] = set()  # labels keep this and the next two from case to case
+        self._locked: set[Label] = set()
+        self._colours: dict[Label, Colour] = {}
         self._solo = 0
-        self._colours: dict[int, tuple[int, int, int]] = {}
         self._opacity, self._contour = 0.5, 0
+        page.show_opacity(self._opacity)
         self._measuring: Future[Any] | None = None
         self._statistics: tuple[LabelStatistics, ...] = ()
         self._changes: list[Change] = []  # since they were measured
@@ -52,8 +55,10 @@ class LabelControl:
 
     def show(self, value: int, is_shown: bool) -> None:
         """Show or hide a label."""
-        self._hidden.discard(value) if is_shown else self._hidden.add(value)
-        self._paint()
+        label = self._label(value)
+        if label is not None:
+            self._hidden.discard(label) if is_shown else self._hidden.add(label)
+            self._paint()
 
     def show_all(self, is_shown: bool | None = None) -> None:
         """Show or hide all labels.
@@ -71,12 +76,15 @@ class LabelControl:
     def solo(self, value: int) -> None:
         """Show one label alone; 0, or the one that is alone already, shows all again."""
         self._solo = 0 if value == self._solo else value
+        self._page.show_solo(self._solo)
         self._paint()
 
-    def colour(self, value: int, colour: tuple[int, int, int]) -> None:
+    def colour(self, value: int, colour: Colour) -> None:
         """Give a label another colour, red, green and blue from 0 to 255, in this window."""
-        self._colours[value] = colour
-        self._paint()
+        label = self._label(value)
+        if label is not None:
+            self._colours[label] = colour
+            self._paint()
 
     def set_opacity(self, opacity: float) -> None:
         """Set how much labels hide of the image, 0 to 1."""
@@ -109,14 +117,23 @@ class LabelControl:
 
     def lock(self, value: int, is_locked: bool) -> None:
         """Keep a label as it is, whatever is painted or done; or let it go."""
-        shown = self._bench.shown
-        if shown is not None:
-            locked = shown.desk.history.locked
-            shown.desk.history.locked = locked | {value} if is_locked else locked - {value}
+        label = self._label(value)
+        if label is not None:
+            self._locked.add(label) if is_locked else self._locked.discard(label)
+            self._lock()
+
+    def _label(self, value: int) -> Label | None:
+        return None if self._bench.shown is None else self._bench.shown.labels_of.get(value)
 
     def _begin(self, shown: ShownCase) -> None:
-        self._hidden, self._solo = set(), 0
+        self._solo = 0
+        self._page.show_solo(0)
         self._page.show_labels(shown.segmentation.labels)
+        for value, label in shown.labels_of.items():
+            self._page.show_shown(value, label not in self._hidden)
+            self._page.show_locked(value, label in self._locked)
+            self._page.show_colour(value, self._colours.get(label, label.colour))
+        self._lock()
         self._paint()
         self._statistics, self._changes = (), []
         if shown.statistics:
@@ -135,6 +152,13 @@ class LabelControl:
         self._changes.append(change)
         self._pause.start()
 
+    def _lock(self) -> None:
+        """Bring what the case's history protects to what the padlocks show."""
+        shown = self._bench.shown
+        if shown is not None:
+            labels = shown.labels_of.items()
+            shown.desk.history.locked = frozenset(v for v, one in labels if one in self._locked)
+
     def _paint(self) -> None:
         """Bring colours, opacity and outlines of the layers to what is wanted."""
         shown = self._bench.shown
@@ -145,8 +169,8 @@ class LabelControl:
             for value, label in shown.labels_of.items():
                 if shown.layer_of(value) is not layer:
                     continue
-                red, green, blue, _ = opaque(self._colours.get(value, label.colour))
-                is_seen = value == self._solo if self._solo else value not in self._hidden
+                red, green, blue, _ = opaque(self._colours.get(label, label.colour))
+                is_seen = value == self._solo if self._solo else label not in self._hidden
                 colours[shown.value_in_layer(value)] = (red, green, blue, float(is_seen))
             colour_labels(layer, colours)
             layer.opacity, layer.contour = self._opacity, self._contour

@@ -23,6 +23,7 @@ class VersionControl:
     def __init__(self, bench: Bench, page: HistoryPage):
         self._bench, self._page = bench, page
         self._layers: list[Labels] = []
+        self._number = 0
         page.shown.connect(self.show)
         page.restored.connect(self.restore)
         bench.case_shown.connect(self._begin)
@@ -30,21 +31,29 @@ class VersionControl:
         bench.rows_changed.connect(self._list)
 
     def show(self, number: int) -> None:
-        """Show a version as outlines over the case; 0 is the prediction, -1 takes them away."""
+        """Show a version as outlines over the case, or take those away that are there.
+
+        Args:
+            number: Of the version; 0 is the prediction.
+        """
         shown = self._bench.shown
         if shown is None:
             return
+        was_there = any(layer in self._bench.viewer.layers for layer in self._layers)
         for layer in self._layers:
             shown.remove_extra(layer)
         self._layers = []
-        if number < 0:
+        if was_there and number == self._number:
+            self._bench.say("")
             return
+        self._number = number
         with self._bench.careful():
             name = f"version {number}" if number else "prediction"
             self._layers = label_layers(shown.version(number), name)
             for layer in self._layers:
                 layer.contour, layer.opacity, layer.editable = 1, 1.0, False
                 shown.add_extra(layer)
+            self._bench.say(f"The outlines are the {name}; Show takes them away again.")
 
     def restore(self, number: int) -> None:
         """Make the labels what they were in a version (0: the prediction), as a step to undo."""
@@ -77,3 +86,4 @@ class VersionControl:
         if self._bench.shown is not None:
             self._page.set_read_only(self._bench.shown.why_read_only)
             self._page.show_versions(rows_of(self._bench.shown.desk))
+            self._page.show_log(self._bench.shown.desk.log_lines())

@@ -79,7 +79,8 @@ class ReviewWindow:
         viewer = self.bench.viewer.window._qt_viewer
         viewer.dockLayerList.setVisible(False)
         viewer.dockLayerControls.setVisible(False)
-        self._main.resize(*_SIZE)
+        screen = self._main.screen().availableSize()
+        self._main.resize(min(_SIZE[0], screen.width()), min(_SIZE[1], screen.height()))
         for widget, width in zip((self.views, self.panel), _WIDTHS, strict=True):
             widget.setMinimumWidth(width)
 

@@ -121,6 +121,7 @@ class LinkedViews(QSplitter):
         finally:
             self._is_moving = False
         self._mark(tuple(float(v) for v in wanted))
+        self._keep_in_sight()
 
     def refresh_labels(self, layer: Labels) -> None:
         """Show in all views what an operation changed in a layer's array."""
@@ -168,8 +169,17 @@ class LinkedViews(QSplitter):
 
     def reset_views(self) -> None:
         """Fit all three views to their canvases, as after these were made larger or smaller."""
+        linked, self._zoom_linked = self._zoom_linked, False
         for model in self._models.values():
             model.fit_to_view()
+        self._zoom_linked = linked
+        if linked:
+            self._follow_zoom(min(model.scene.camera.zoom for model in self._models.values()))
+
+    def begin_case(self) -> None:
+        """Layers were refilled with another case's data: fit the views, say anew what they show."""
+        self._on_layers()
+        self.reset_views()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Two small canvases: napari's own would take the window from the main one."""
@@ -239,6 +249,15 @@ class LinkedViews(QSplitter):
             letters.show_slice()
         if point:
             self.moved.emit(point)
+
+    def _keep_in_sight(self) -> None:
+        """Bring the point into each view that is zoomed to another place."""
+        for model in self._models.values():
+            camera, shown = model.scene.camera, model.dims.displayed
+            reach = np.asarray(model.canvas.size) / (2 * camera.zoom)  # rows, columns, in mm
+            at = np.asarray([self._point[axis] for axis in shown])
+            if (np.abs(at - camera.center[-2:]) > reach).any():
+                camera.center = (camera.center[0], float(at[0]), float(at[1]))
 
     def _on_zoom(self, event: Any) -> None:
         if self._zoom_linked:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from unetr_app.cases import Case
+from unetr_app.cases.ids import stem
 from unetr_app.datasets.dicom_pairs import frame_uid_of
 from unetr_app.datasets.label_file import LabelFile, told_beside
 from unetr_app.errors import UnreadableInput, UnsafeGeometry
@@ -34,7 +35,10 @@ class FilesOfLabels:
 
     def read(self, case: Case | None, volume: Volume | None) -> Segmentation:
         """Read all of them; see `unetr_app.review.sources.entry.Labels`."""
-        return merged([self._read(path, case, volume) for path in self.paths])
+        parts = [self._read(path, case, volume) for path in self.paths]
+        if len(parts) > 1:
+            parts = [_named_by(path, part) for path, part in zip(self.paths, parts, strict=True)]
+        return merged(parts)
 
     def _read(self, path: str, case: Case | None, volume: Volume | None) -> Segmentation:
         file = LabelFile.of(path)
@@ -48,6 +52,14 @@ class FilesOfLabels:
             )  # fmt: skip
         frame_uid = "" if case is None else frame_uid_of(case)
         return file.read(volume.geometry, wanted=file.names(None), frame_uid=frame_uid)
+
+
+def _named_by(path: str, found: Segmentation) -> Segmentation:
+    """A file of one label that nothing names, named by the file."""
+    labels = list(found.labels)
+    if len(labels) != 1 or labels[0].name != f"label_{labels[0].value}":
+        return found
+    return found.described(labels=LabelSet((replace(labels[0], name=stem(path)),)))
 
 
 def _alone(path: str, known: LabelSet | None) -> Segmentation:
@@ -73,7 +85,8 @@ def _beneath(found: Segmentation, grid: Geometry) -> Segmentation:
 def merged(parts: Sequence[Segmentation]) -> Segmentation:
     """Labels of several files as one: a label map, or masks where any two overlap.
 
-    Of several files the labels are numbered anew, in the order of the files.
+    Of several files the labels are numbered anew, in the order of the files; a colour that an
+    earlier one has is replaced.
 
     Raises:
         UnsafeGeometry: If they lie on different grids.
@@ -92,7 +105,9 @@ def merged(parts: Sequence[Segmentation]) -> Segmentation:
             taken = {other.name.casefold() for other in labels}
             value = len(labels) + 1
             name = label.name if label.name.casefold() not in taken else f"{label.name} {value}"
-            labels.append(Label(value, name, label.colour, label.type, label.category,
+            is_told_apart = label.colour not in [other.colour for other in labels]
+            colour = label.colour if is_told_apart else Label(value, name).colour
+            labels.append(Label(value, name, colour, label.type, label.category,
                                 label.modifier))  # fmt: skip
             masks.append(part.mask(label.value))
     table = LabelSet(tuple(labels))
