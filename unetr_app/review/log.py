@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,8 @@ from typing import Any, cast
 
 from unetr_app.batch.lock import FileLock
 from unetr_app.errors import UnwritableOutput
+from unetr_app.io.lines import append_line
 from unetr_app.review.decision import Decision, now
-
-_APPEND = (
-    os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-)
 
 _MOST_VERSIONS = 10**8  # a higher number is damage
 
@@ -45,11 +41,7 @@ class Log:
         line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             try:
-                handle = os.open(self.path, _APPEND, 0o666)  # less the umask: a group may share it
-                try:
-                    _append(handle, line)
-                finally:
-                    os.close(handle)
+                append_line(self.path, line)
             except OSError as error:
                 raise UnwritableOutput(
                     f"the log of the review cannot be written: {error.strerror}",
@@ -65,17 +57,6 @@ class Log:
         except OSError:
             return []
         return list(_events(content))
-
-
-def _append(handle: int, line: bytes) -> None:
-    end = os.lseek(handle, 0, os.SEEK_END)
-    if end:
-        os.lseek(handle, end - 1, os.SEEK_SET)
-        if os.read(handle, 1) != b"\n":
-            line = b"\n" + line
-    while line:
-        line = line[os.write(handle, line) :]
-    os.fsync(handle)
 
 
 def _events(content: bytes) -> Iterator[dict[str, Any]]:

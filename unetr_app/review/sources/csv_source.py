@@ -6,15 +6,14 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from unetr_app.cases.case_list import content_of_list
 from unetr_app.errors import UnreadableInput
-from unetr_app.io.integrity import open_input, unreadable
 from unetr_app.labels import LabelSet
 from unetr_app.review.sources.entry import Entry, Listed
 from unetr_app.review.sources.ids import identified, seen_from
 from unetr_app.review.sources.listed_case import WORDS, listed_case, refused
 from unetr_app.review.stamps import stamp_of
 
-_MOST_BYTES = 2**26
 _CURE = (
     "Give it a header with image and labels (id, second, uncertainty and bundle if wanted) and a "
     "line for each case."
@@ -51,17 +50,7 @@ def read_text(path: Path) -> str:
     Raises:
         UnreadableInput: If it cannot be read, or is far too long for a list.
     """
-    with open_input(path) as file:
-        try:
-            content = file.read(_MOST_BYTES + 1)
-        except OSError as error:
-            raise unreadable(error, path) from error
-    if len(content) > _MOST_BYTES:
-        raise UnreadableInput(
-            f"a list of cases has no more than {_MOST_BYTES >> 20} MiB",
-            cure="Check that it is one.", path=path,
-        )  # fmt: skip
-    return content.decode("utf-8-sig", errors="replace")
+    return content_of_list(path).decode("utf-8-sig", errors="replace")
 
 
 def _entries(text: str, path: Path, labels: LabelSet | None) -> Iterator[Entry]:
