@@ -381,3 +381,15 @@ def test_an_export_tells_all_that_the_reviewer_was_told(tmp_path: Path) -> None:
         told = " ".join(export_nifti(desk, tmp_path / "case.nii.gz"))
     assert "an older state is shown" in told
     assert "prediction was replaced or removed while" in told
+
+
+def test_few_cases_are_dealt_into_few_folds(tmp_path: Path) -> None:
+    worklist = open_worklist(write_out(tmp_path, 3))
+    for case_id in worklist.cases:
+        with worklist.open(case_id, "anna") as desk:
+            desk.record(Decision("accepted"))
+    said = export_job(worklist, "training_set", tmp_path / "set")
+    assert said.written == 3
+    assert not [words for words in said.warnings if "folds" in words]
+    table = json.loads((tmp_path / "set" / "dataset.json").read_text())
+    assert {row["fold"] for row in table["training"]} == {0, 1, 2}
