@@ -365,3 +365,31 @@ def test_no_training_set_is_written_among_results(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="something else"):
         export_training_set(worklist, out)
     assert (out / "manifest.jsonl").read_bytes() == before
+
+
+def test_an_export_tells_all_that_the_reviewer_was_told(tmp_path: Path) -> None:
+    out = write_out(tmp_path, 1)
+    worklist = open_worklist(out)
+    with worklist.open("case_1", "anna") as desk:
+        paint(desk, 100)
+        saved = desk.save()
+    assert saved is not None
+    (saved.folder / "labels.nii.gz").write_bytes(b"")
+    with worklist.open("case_1", "anna", read_only=True) as desk:
+        write_segmentation(made(9)[1], out / "case_1" / "labels.nii.gz")
+        desk.check_files()
+        told = " ".join(export_nifti(desk, tmp_path / "case.nii.gz"))
+    assert "an older state is shown" in told
+    assert "prediction was replaced or removed while" in told
+
+
+def test_few_cases_are_dealt_into_few_folds(tmp_path: Path) -> None:
+    worklist = open_worklist(write_out(tmp_path, 3))
+    for case_id in worklist.cases:
+        with worklist.open(case_id, "anna") as desk:
+            desk.record(Decision("accepted"))
+    said = export_job(worklist, "training_set", tmp_path / "set")
+    assert said.written == 3
+    assert not [words for words in said.warnings if "folds" in words]
+    table = json.loads((tmp_path / "set" / "dataset.json").read_text())
+    assert {row["fold"] for row in table["training"]} == {0, 1, 2}

@@ -191,7 +191,7 @@ class Desk:
             UnwritableOutput: If it cannot be written; every stroke is kept.
         """
         self._require_writable()
-        self._warn(*self.check_files())
+        self.check_files()
         if np.array_equal(self.history.data, self.start.data):
             return None
         labels = self.labels
@@ -236,7 +236,8 @@ class Desk:
     def check_files(self) -> tuple[str, ...]:
         """Were image or prediction replaced since the case was opened? What to tell the reviewer.
 
-        Their contents are read only where sizes or times differ.
+        Their contents are read only where sizes or times differ. It is among the `warnings` from
+        then on; asked again, nothing is told twice.
         """
         stamp = stamp_of(files_of(self._entry, self.loaded.image))
         if stamp == self._stamp:
@@ -247,12 +248,14 @@ class Desk:
             "prediction": (prediction_hash_of(self._entry, hashes), self.loaded.prediction_hash),
             "image": (source_hash_of(self._entry, hashes), self.loaded.source_hash),
         }
-        return tuple(
+        told = tuple(
             f"the {what} was replaced or removed while the case was open; edits belong to the one "
             "before: save, close, and open the case again"
             for what, (found, known) in now_there.items()
             if found != known
         )
+        self._warn(*told)
+        return told
 
     def note(self, event: str, **fields: object) -> None:
         """Log something else that was done, such as an export.

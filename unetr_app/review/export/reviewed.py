@@ -42,12 +42,13 @@ class Reviewed:
             return what
         if isinstance(what, LoadedCase):
             return cls(what, what.labels, what.version, what.warnings)
+        what.check_files()
         if what.is_read_only:
-            return cls(what.loaded, what.start, what.loaded.version, what.check_files())
+            return cls(what.loaded, what.start, what.loaded.version, what.warnings)
         what.save("exported")
         found = what.versions.get(what.base) if what.base else None
         version = found if isinstance(found, Version) else None
-        return cls(what.loaded, what.start, version, what.check_files() or what.warnings)
+        return cls(what.loaded, what.start, version, what.warnings)
 
     @property
     def is_edited(self) -> bool:

@@ -54,7 +54,8 @@ def export_training_set(
         worklist: The cases.
         out: A folder that is empty, or that an earlier call began.
         statuses: Of the cases that are taken.
-        folds: Number of folds, 2 or more; split by subject.
+        folds: Number of folds, 2 or more; split by subject, and fewer where there are fewer of
+            them.
         seed: Of the folds.
         progress: Told how many of the steps are done, and how many there are.
         should_stop: Asked before each case.
@@ -69,7 +70,6 @@ def export_training_set(
         raise InvalidRequest(
             f"no case is {' or '.join(statuses)}", cure="Accept some cases first (key A)."
         )
-    options = DatasetOptions(name=worklist.title, folds=folds, seed=seed)
     steps = 2 * len(chosen)
     left_out: list[tuple[str, UnetrError]] = []
     warnings: list[str] = []
@@ -88,6 +88,8 @@ def export_training_set(
                 progress(n + 1, steps)
         if not pairs:
             raise left_out[0][1]
+        most = max(2, len({pair.subject for pair in pairs}))
+        options = DatasetOptions(name=worklist.title, folds=min(folds, most), seed=seed)
         made = make_dataset(
             pairs, Path(out), options, should_stop=should_stop,
             progress=progress and (lambda done, _: progress(len(chosen) + done, steps)),
