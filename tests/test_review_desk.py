@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def test_strokes_are_there_again(worklist: Worklist) -> None:
         paint(desk, 700, value=2)
         desk.history.undo()
         painted = voxels(desk)
-        assert worklist.row("case_1").unsaved
+        assert worklist.row("case_1").has_unsaved
     with worklist.open("case_1", "anna") as desk:
         assert np.array_equal(voxels(desk), painted)
         assert desk.history.redoable == "brush"
@@ -109,7 +110,7 @@ def test_a_journal_whose_strokes_are_all_saved_is_removed(worklist: Worklist) ->
         desk.save()
         assert not desk.is_unsaved
     assert not worklist.case_folder("case_1").strokes.parent.exists()
-    assert not worklist.row("case_1").unsaved
+    assert not worklist.row("case_1").has_unsaved
 
 
 def test_discarded_strokes_are_set_aside(worklist: Worklist) -> None:
@@ -133,7 +134,7 @@ def test_accepting_saves_first(worklist: Worklist) -> None:
         assert kept.version == 1
         assert [v.reason for v in desk.versions.all()] == ["accepted"]
     row = worklist.row("case_1")
-    assert (row.status, row.grade, row.unsaved) == ("accepted", 5, False)
+    assert (row.status, row.grade, row.has_unsaved) == ("accepted", 5, False)
 
 
 def test_a_killed_process_that_had_just_saved_leaves_no_edits_twice(worklist: Worklist) -> None:
@@ -315,3 +316,25 @@ def test_a_label_can_be_added_and_a_value_without_a_name_is_kept(worklist: Workl
     assert loaded.saved is not None
     assert np.array_equal(loaded.saved.data, painted)
     assert loaded.prediction.labels.names == ("Anterior", "Posterior")
+
+
+def test_strokes_that_were_taken_back_do_not_reopen_what_is_accepted(worklist: Worklist) -> None:
+    with worklist.open("case_1", "anna") as desk:
+        paint(desk, 100)
+        desk.history.undo()
+        desk.record(replace(desk.decision, status="accepted"))
+        assert not desk.is_unsaved
+        assert worklist.row("case_1").status == "accepted"
+        assert desk.history.redo() is not None
+        assert desk.is_unsaved
+        painted = voxels(desk)
+    with worklist.open("case_1", "anna") as desk:
+        assert (voxels(desk) == painted).all()
+
+
+def test_what_is_rejected_with_edits_is_rejected(worklist: Worklist) -> None:
+    with worklist.open("case_1", "anna") as desk:
+        paint(desk, 100)
+        desk.record(replace(desk.decision, status="rejected"))
+        assert desk.versions.numbers() == [1]
+    assert worklist.row("case_1").status == "rejected"
