@@ -1,15 +1,18 @@
 """Run by test_napari_predicting in a process of its own: pages on a real Qt application.
 
-    python -m tests.napari_model_pages WHAT FOLDER
+    python -m tests.napari_model_pages FOLDER WHAT...
 
-Exits with 77 where Qt cannot be loaded.
+Says of each thing that it is as it should be, or shows why not. Exits with 77 where Qt cannot be
+loaded.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from typing import Any
 import numpy as np
 
 try:
-    from qtpy.QtCore import QEvent
+    from qtpy.QtCore import QEvent, Qt
     from qtpy.QtWidgets import QApplication
 except Exception as error:
     sys.stderr.write(f"Qt cannot be loaded: {error}\n")
@@ -28,8 +31,10 @@ from napari.components import ViewerModel
 from tests.batch_fakes import write_bundle
 from tests.test_inference_segmenter import _bright, _segmenter, _Threshold
 from unetr_app.bundle import is_trusted, trust
+from unetr_app.errors import UnetrError
 from unetr_app.geometry import Geometry
 from unetr_app.napari import layers, model_widgets, predicting
+from unetr_app.napari.background.pool import Pool
 from unetr_app.napari.pages.learn import LearnPage
 from unetr_app.napari.pages.predict import PredictPage
 from unetr_app.napari.predict_session import PredictSession
@@ -109,7 +114,7 @@ def trusting(folder: Path) -> None:
     page.run.click()
     assert page.yes.isVisible()
     assert "programs" in page.question.text()
-    assert not session.predictor.background.is_running
+    assert not session.predictor.task.is_running
     assert not is_trusted(bundle)
     page.yes.click()
     until(lambda: came)
@@ -130,22 +135,30 @@ def closed(folder: Path) -> None:
 
     page, session, bundle = page_of(folder, hold)
     trust(bundle)
-    background = session.predictor.background
+    task = session.predictor.task
     page.run.click()
     until(reached.is_set)
     del session
     page.close()
     page.deleteLater()
     QApplication.sendPostedEvents(None, QEvent.DeferredDelete)
-    until(lambda: background._stop.is_set())
+    until(lambda: task._stop.is_set())
     go_on.set()
-    assert background.wait(60)
+    assert task.wait(60)
     assert len(windows) <= 3
     QApplication.processEvents()
 
 
 def missing(folder: Path) -> None:
+    asked = predicting.is_installed
     predicting.is_installed = lambda: False  # type: ignore[assignment]
+    try:
+        _refused()
+    finally:
+        predicting.is_installed = asked
+
+
+def _refused() -> None:
     viewer = ViewerModel()
     for layer in layers.image_layers(_bright(GRID)):
         viewer.add_layer(layer)  # the rest of the plugin works
@@ -155,8 +168,67 @@ def missing(folder: Path) -> None:
         assert not start.isEnabled()
 
 
+def narrow(folder: Path) -> None:
+    """A long name makes no page wider than the panel, and letters in it stay letters."""
+    page, fine = PredictPage(), LearnPage()
+    for one in (page.bundle, fine.bundle):
+        one.addItem("a_bundle_whose_name_is_much_longer_than_a_page_is_wide_" * 3)
+    for words in (page, fine):
+        words.show_words("No spaces: <b>" + "x" * 40)
+        assert words.minimumSizeHint().width() <= 330, words.minimumSizeHint()
+        assert "<b>" in words.words.text()
+        assert words.words.textFormat() == Qt.TextFormat.PlainText
+    fine.show_preparing(True)
+    assert not fine.start.isEnabled()
+    assert not fine.accepted.isEnabled()
+    fine.show_preparing(False)
+    assert fine.start.isEnabled()
+    sent: list[Any] = []
+    fine.start_wanted.connect(lambda *words: sent.append(words))
+    fine.rename.setText(" Leber=liver ")
+    fine.epochs.setValue(3)
+    fine.start.click()
+    assert sent[0][3:] == (3, "Leber=liver")
+    fine.show_running(True)
+    assert not fine.accepted.isEnabled()  # its data set is being trained on
+
+
+def pool(folder: Path) -> None:
+    """Results and errors come in the window's thread; what is cancelled or late, nowhere."""
+    main, came = threading.get_ident(), []
+    began, go_on = threading.Event(), threading.Event()
+
+    def told(what: Any) -> None:
+        came.append((what, threading.get_ident()))
+
+    def fail() -> None:
+        raise KeyError("secret path")
+
+    def hold() -> None:
+        began.set()
+        assert go_on.wait(60)
+
+    one = Pool(workers=1)
+    one.run(lambda: 42, told, told)
+    one.run(fail, told, told)
+    until(lambda: len(came) == 2)
+    assert came[0] == (42, main)
+    assert isinstance(came[1][0], UnetrError)
+    assert "KeyError" in str(came[1][0])
+    assert "secret" not in str(came[1][0])
+    one.run(hold, told, told)
+    waiting = one.run(lambda: 43, told, told)
+    until(began.is_set)
+    assert waiting.cancel()
+    threading.Timer(0.2, go_on.set).start()
+    one.close()  # waits for what has begun
+    assert go_on.is_set()
+    QApplication.processEvents()
+    assert len(came) == 2
+
+
 def learn(folder: Path) -> None:
-    from tests.finetuning_files import small_dataset, tiny_bundle
+    from tests.finetuning_files import RENAME, small_dataset, tiny_bundle
 
     widget = model_widgets.learn_widget()
     assert isinstance(widget, LearnPage)
@@ -173,10 +245,7 @@ def learn(folder: Path) -> None:
     widget.trust.click()
     until(lambda: widget.start.isEnabled())
     assert "the bundle's are 1 Anterior hippocampus" in widget.words.text()
-    text = (data / "dataset.json").read_text()
-    for name in ("Anterior", "Posterior"):
-        text = text.replace(f'"{name}"', f'"{name} hippocampus"')
-    (data / "dataset.json").write_text(text)
+    widget.rename.setText(RENAME)
     widget.start.click()
     until(lambda: "Held-out cases, before" in widget.words.text())
     widget.cancel.click()
@@ -189,10 +258,26 @@ def learn(folder: Path) -> None:
     assert (folder / "new" / "finetuning.json").is_file()
 
 
+def tell(what: str, folder: Path) -> bool:
+    """Do one thing, and say how it went; the others go on."""
+    folder.mkdir()
+    os.environ["UNETR_CONFIG"] = str(folder / "settings")  # what one trusts, the next does not
+    try:
+        STEPS[what](folder)
+    except Exception:
+        sys.stdout.write(f"{what} failed: {traceback.format_exc()}\n")
+        return False
+    sys.stdout.write(f"{what} is as it should be\n")
+    return True
+
+
+STEPS = {
+    "predict": predict, "failing": failing, "trust": trusting, "closed": closed,
+    "missing": missing, "narrow": narrow, "pool": pool, "learn": learn,
+}  # fmt: skip
+
 if __name__ == "__main__":
     application = QApplication([])
-    what, where = sys.argv[1], Path(sys.argv[2])
-    steps = {"predict": predict, "failing": failing, "trust": trusting, "closed": closed,
-             "missing": missing, "learn": learn}  # fmt: skip
-    steps[what](where)
-    sys.stdout.write(f"{what} is as it should be\n")
+    where = Path(sys.argv[1])
+    went_well = [tell(what, where / what) for what in sys.argv[2:]]
+    sys.exit(not all(went_well))

@@ -28,6 +28,7 @@ from unetr_app.napari.pages.labels import LOCK
 from unetr_app.napari.reviewing.program import open_window
 from unetr_app.review.display import PLANES, to_point
 from unetr_app.review.worklist import open_worklist
+from unetr_app.volume import Segmentation
 
 
 def colour_places(picture: np.ndarray[Any, Any]) -> dict[str, list[float]]:
@@ -178,6 +179,32 @@ class Walk:
             row = self.row(f"case_{n}")
             self.seen[f"row {n}"] = [row.status, row.flagged, row.grade, row.comment, row.reviewer]
 
+    def predict(self) -> None:
+        """Two predictions of one bundle arrive: outlines in register, and nothing else changes."""
+        desk, viewer = self.desk, self.window.bench.viewer
+        self.hands.key("B")
+        before = desk.history.data.copy()
+        active = viewer.layers.selection.active
+        found = Segmentation(before, desk.start.geometry, desk.start.labels, {"bundle": "tiny"})
+        models = self.window.models
+        models._case_id = desk.case_id
+        for _ in range(2):
+            models._predicting.predicted.emit(found, {"uncertainty": desk.loaded.volume})
+        self.hands.settle(0.2)
+        mine = [layer for layer in viewer.layers if layer.name.startswith("tiny")]
+        self.seen["predicted"] = [layer.name for layer in mine]
+        self.seen["prediction in register"] = all(
+            np.allclose(layer.scale, active.scale)
+            and np.allclose(layer.translate, active.translate)
+            for layer in mine
+        ) and bool(np.array_equal(mine[-1].data, active.data))
+        self.seen["tool stays"] = viewer.layers.selection.active is active
+        self.seen["labels stay"] = bool(np.array_equal(before, desk.history.data))
+        models._case_id = "case_1"  # a prediction that comes when its case is left
+        models._predicting.predicted.emit(found, {})
+        self.seen["late prediction"] = self.window.panel.message.whole_text()
+        self.hands.key("Escape")
+
     def share(self) -> None:
         """A second reviewer finds the case in use, and this one's others free."""
         other = open_worklist(self.out)
@@ -229,6 +256,7 @@ def main(folder: Path, result: Path, pictures: Path | None) -> None:
     walk.lock()
     walk.edit()
     walk.decide()
+    walk.predict()
     walk.share()
     walk.export()
     walk.leave()

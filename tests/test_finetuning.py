@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,21 @@ import torch
 from tests.finetuning_files import RENAME, hashes, small_dataset, tiny_bundle
 from unetr_app.bundle import is_trusted, read_card, trust
 from unetr_app.cli import main
-from unetr_app.errors import Cancelled, InvalidRequest, UnusableBundle, UnusableWeights
-from unetr_app.finetuning import Finetuned, FinetuneOptions, FinetuneProgress, finetune
+from unetr_app.errors import (
+    Cancelled,
+    InvalidRequest,
+    UnreadableInput,
+    UnusableBundle,
+    UnusableWeights,
+)
+from unetr_app.finetuning import (
+    Finetuned,
+    FinetuneOptions,
+    FinetuneProgress,
+    child,
+    child_process,
+    finetune,
+)
 from unetr_app.inference import Segmenter
 from unetr_app.io import read_volume
 
@@ -224,8 +238,18 @@ def test_keys_that_a_foreign_config_lacks_are_named(base: Path, data: Path, tmp_
 
 
 def test_weights_of_another_network_are_told_of_in_words(
-    base: Path, data: Path, tmp_path: Path
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The child's work and words, without the seconds that a process takes to begin."""
+
+    def here(job: dict[str, Any], folder: Path, **_: object) -> int:
+        try:
+            child._score(job)
+        except Exception as error:
+            child._tell(error, folder / "error.json")
+        raise child_process._error_of(1, folder / "error.json")
+
+    monkeypatch.setattr("unetr_app.finetuning.stages.run_child", here)
     odd = shutil.copytree(base, tmp_path / "odd_segmentation")
     torch.save({"one": torch.zeros(3)}, odd / "models" / "model.pt")
     with pytest.raises(UnusableWeights, match="not those of"):
@@ -244,16 +268,47 @@ def test_an_image_on_both_sides_is_refused(base: Path, data: Path, tmp_path: Pat
 
 
 def test_the_command_shows_a_table_and_says_what_to_make_of_it(
-    base: Path, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+    done: Done, base: Path, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """What the run of `done` told and gave, through the command's own words and figures."""
+    asked: list[tuple[object, ...]] = []
+
+    def same_again(
+        *words: object, progress: Callable[[FinetuneProgress], None], **_: object
+    ) -> Finetuned:
+        asked.append(words)
+        for one in done[2]:
+            progress(one)
+        return done[0]
+
+    monkeypatch.setattr("unetr_app.finetuning.finetune", same_again)
+    out = tmp_path / "mine"
     words = [
-        "finetune", str(data), "-b", str(base), "-o", str(tmp_path / "mine"), "--epochs", "1",
-        "--rename", RENAME, "--device", "cpu", "--learning-rate", "1e-9",
+        "finetune", str(data), "-b", str(base), "-o", str(out), "--epochs", "2",
+        "--rename", RENAME, "--device", "cpu", "--learning-rate", "1e-3",
     ]  # fmt: skip
     code = main(words)
     said = capfd.readouterr()
-    found = json.loads((tmp_path / "mine" / "finetuning.json").read_text())
-    assert code == (3 if found["verdict"] == "worse" else 0)
+    assert asked == [(str(data), base, out, OPTIONS)]
+    assert code == (3 if done[0].verdict == "worse" else 0)
     assert "Dice before" in said.out
-    assert found["advice"] in said.out
-    assert "epoch 1 of 1" in said.err
+    assert done[0].advice in said.out.replace("\n", " ")
+    assert ("use it with" in said.out) == (done[0].verdict != "worse")
+    assert "epoch 2 of 2" in said.err
+
+
+def test_a_damaged_image_is_named_before_anything_is_trained(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    damaged = shutil.copytree(data, tmp_path / "damaged")
+    image = min((damaged / "imagesTr").iterdir())
+    image.write_bytes(image.read_bytes()[:-200])
+    with pytest.raises(UnreadableInput, match=f"{image.name}.*take the case out"):
+        finetune(damaged, base, tmp_path / "new", OPTIONS)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_index_of_a_data_set_is_as_good_as_its_folder(base: Path, data: Path) -> None:
+    with pytest.raises(InvalidRequest, match="the folder of the data set"):
+        finetune(data / "dataset.json", base, data / "new", OPTIONS)

@@ -10,12 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetr_app.errors import InvalidRequest, UnreadableInput
+from tests.batch_fakes import write_bundle
+from unetr_app.bundle import read_card
+from unetr_app.errors import (
+    DeviceMemory,
+    InvalidRequest,
+    UnreadableInput,
+    UnusableBundle,
+    UnwritableOutput,
+)
 from unetr_app.finetuning import Finetuned, FinetuneOptions, LabelScore
+from unetr_app.finetuning.base_bundle import BaseBundle
 from unetr_app.finetuning.holding_out import FEWEST_TRAINED, held_out
 from unetr_app.finetuning.label_match import mapped, match_labels
-from unetr_app.finetuning.new_bundle import next_version
+from unetr_app.finetuning.new_bundle import copy_base, next_version
 from unetr_app.finetuning.result import label_scores
+from unetr_app.finetuning.runner import _is_the_bases_own
 from unetr_app.finetuning.training_case import TrainingCase, read_dataset
 from unetr_app.geometry import Geometry
 from unetr_app.labels import LabelSet
@@ -152,3 +162,55 @@ def test_damaged_data_sets_are_refused(tmp_path: Path) -> None:
         (tmp_path / "dataset.json").write_text(text)
         with pytest.raises(UnreadableInput):
             read_dataset(tmp_path)
+
+
+def test_a_base_that_cannot_be_written_to_gives_a_bundle_that_can(tmp_path: Path) -> None:
+    source = write_bundle(tmp_path / "base")
+    (source / "scripts" / "models").mkdir(parents=True)  # programs, not weights
+    (source / "scripts" / "models" / "net.py").write_text("")
+    (source / "models" / "older.pt").write_bytes(b"older")
+    for path in [*source.rglob("*"), source]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        base = BaseBundle(read_card(source), Path("models/model.pt"), 1)
+        copy_base(base, tmp_path / "new")
+    finally:
+        for path in [source, *source.rglob("*")]:
+            path.chmod(0o755)
+    made = {path.relative_to(tmp_path / "new").as_posix() for path in (tmp_path / "new").rglob("*")}
+    assert "scripts/models/net.py" in made
+    assert "models/older.pt" not in made
+    assert (tmp_path / "new" / "models" / "model.pt").read_bytes() == b"weights"
+    assert all(path.stat().st_mode & 0o200 for path in (tmp_path / "new").rglob("*"))
+
+
+def test_a_copy_that_somebody_changed_is_made_anew_before_it_runs(tmp_path: Path) -> None:
+    base = BaseBundle(read_card(write_bundle(tmp_path / "base")), Path("models/model.pt"), 1)
+    copy = tmp_path / "new"
+    copy_base(base, copy)
+    weights = copy / "models" / "model.pt"
+    weights.write_bytes(b"trained")
+    copy_base(base, copy)
+    assert weights.read_bytes() == b"trained"  # a stopped run goes on
+    (copy / "configs" / "inference.yaml").write_text("network_def: a stranger's\n")
+    copy_base(base, copy)
+    assert (copy / "configs" / "inference.yaml").read_text() == "network_def: a threshold\n"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), MemoryError(), ValueError("odd")])
+def test_what_a_child_raises_comes_to_its_parent_in_words(error: Exception, tmp_path: Path) -> None:
+    from unetr_app.finetuning import child, child_process
+
+    around = RuntimeError("a handler failed")
+    around.__cause__ = error
+    child._tell(around, tmp_path / "error.json")
+    found = child_process._error_of(1, tmp_path / "error.json")
+    kind = {"OSError": UnwritableOutput, "MemoryError": DeviceMemory, "ValueError": UnusableBundle}
+    assert type(found) is kind[type(error).__name__]
+    assert ("full" in str(found)) == isinstance(error, OSError)
+
+
+def test_held_out_labels_of_the_base_itself_are_told_of() -> None:
+    assert [_is_the_bases_own({"dice": dice}) for dice in (
+        {"1": 1.0, "2": 1.0}, {"1": 1.0, "2": None}, {"1": 1.0, "2": 0.9999}, {"1": None}
+    )] == [True, True, False, False]  # fmt: skip

@@ -338,3 +338,132 @@ def test_what_is_rejected_with_edits_is_rejected(worklist: Worklist) -> None:
         desk.record(replace(desk.decision, status="rejected"))
         assert desk.versions.numbers() == [1]
     assert worklist.row("case_1").status == "rejected"
+
+
+def test_what_is_decided_holds_though_the_newest_version_is_damaged(worklist: Worklist) -> None:
+    with worklist.open("case_1", "anna") as desk:
+        paint(desk, 100)
+        desk.save()
+        paint(desk, 300)
+        last = desk.save()
+    assert last is not None
+    (last.folder / "labels.nii.gz").write_bytes(b"")
+    with worklist.open("case_1", "bert") as desk:
+        assert desk.record(Decision("accepted")).version == 1
+    row = open_worklist(out_of(worklist)).row("case_1")
+    assert (row.status, row.reviewer) == ("accepted", "bert")
+
+
+def test_a_disk_that_is_full_after_saving_loses_no_later_stroke(
+    worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unetr_app.review import log
+    from unetr_app.review.editing import journal
+
+    def full(*_: object, **__: object) -> None:
+        raise UnwritableOutput("the disk is full")
+
+    desk = worklist.open("case_1", "anna")
+    paint(desk, 100)
+    with monkeypatch.context() as disk:
+        disk.setattr(journal.StrokeJournal, "_begin", full)
+        disk.setattr(log.Log, "append", full)
+        with pytest.raises(UnwritableOutput):
+            desk.save()
+    paint(desk, 300)
+    painted = voxels(desk)
+    assert desk._held is not None  # killed: nothing is put away  # pyright: ignore
+    desk._held.release()  # pyright: ignore
+    with worklist.open("case_1", "anna") as desk:
+        assert np.array_equal(voxels(desk), painted)
+        assert desk.start is not desk.loaded.prediction
+        assert not [words for words in desk.warnings if "set aside" in words]
+
+
+def test_strokes_that_a_full_disk_refused_are_written_on_leaving(
+    worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unetr_app.review.editing import journal
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with worklist.open("case_1", "anna") as desk:
+        with monkeypatch.context() as disk:
+            disk.setattr(journal, "_write_all", full)
+            with pytest.raises(UnwritableOutput):
+                paint(desk, 300)
+            with pytest.raises(UnwritableOutput):
+                desk.keep_strokes()
+        painted = voxels(desk)
+    desk = worklist.open("case_1", "anna")
+    assert np.array_equal(voxels(desk), painted)
+    monkeypatch.setattr(journal, "_write_all", full)
+    with pytest.raises(UnwritableOutput):
+        paint(desk, 600)
+    with pytest.raises(UnwritableOutput):
+        desk.close()
+    worklist.open("case_1", "bert").close()  # it was let go all the same
+
+
+def test_time_of_a_sitting_before_counts(worklist: Worklist) -> None:
+    for begin in (100, 300):
+        desk = worklist.open("case_1", "anna")
+        desk.clock._spent += 60.0  # pyright: ignore
+        paint(desk, begin)
+        version = desk.save() if begin == 300 else None
+        desk.close()
+    assert version is not None
+    assert 120.0 <= version.seconds < 125.0
+
+
+def test_names_that_are_no_text_are_written_all_the_same(worklist: Worklist) -> None:
+    with worklist.open("case_1", "anna" + chr(0xDCFF)) as desk:
+        paint(desk, 100)
+        desk.add_label("new" + chr(0xD800))
+        desk.record(Decision("accepted", comment="fine " + chr(0xD83D)))
+    row = worklist.row("case_1")
+    assert (row.status, row.reviewer, row.comment) == ("accepted", "anna?", "fine ?")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "opened", "prediction_hash": "other"}',
+        '{"event": "decided", "status": "accepted", "grade": 1e999}',
+        '{"event": "saved", "version": 99999999999999999999}',
+        '{"event": "label added", "label": 7.5, "name": ["x"]}',
+    ],
+)
+def test_a_damaged_log_locks_nobody_out_and_loses_nothing(worklist: Worklist, line: str) -> None:
+    folder = worklist.case_folder("case_1")
+    folder.make()
+    folder.log.write_text(line + "\n")
+    with worklist.open("case_1", "anna") as desk:
+        paint(desk, 100)
+        assert desk.save() is not None
+        painted = voxels(desk)
+    assert worklist.row("case_1").versions == 1
+    assert np.array_equal(worklist.load("case_1").labels.data, painted)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no umask")
+def test_reviewers_of_a_group_can_share_a_folder(
+    worklist: Worklist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "only its owner may touch it")
+
+    before = os.umask(0o002)
+    try:
+        with worklist.open("case_1", "anna") as desk:
+            paint(desk, 100)
+            desk.save()
+            paint(desk, 300)
+            modes = {p.name: p.stat().st_mode for p in worklist.folder.rglob("*")}
+    finally:
+        os.umask(before)
+    assert set(modes) >= {"lock", "log.jsonl", "strokes.journal"}
+    assert [name for name, mode in modes.items() if not mode & 0o020] == []
+    monkeypatch.setattr(Path, "touch", denied)
+    worklist.open("case_1", "bert").close()

@@ -109,37 +109,6 @@ def test_a_locked_label_stays_under_every_operation(name, overlapping):
     assert not editor.history.undoable
 
 
-@law
-@given(grids, seeds, st.booleans(), st.sampled_from([None, 2]))
-def test_a_stroke_seen_while_drawn_is_the_brush_along_its_path(grid, seed, overlapping, axis):
-    rng = np.random.default_rng(seed)
-    start = as_map(rng, grid)
-    if overlapping:
-        start = np.stack([start == value for value in LABELS.values])
-    path = rng.integers(0, grid.shape, (4, 3))
-    if axis is not None:
-        path[:, axis] = path[0, axis]
-    brush = Brush(4, 1.7, axis)
-    at_once, live = editor_of(start.copy(), grid), editor_of(start.copy(), grid)
-    at_once.history.locked = live.history.locked = frozenset({7})
-    at_once.brush(brush, path)
-    stroke = live.start_stroke(brush)
-    for point in path:
-        stroke.to(point)
-    np.testing.assert_array_equal(live.history.data, at_once.history.data)
-    done = stroke.finish()
-    np.testing.assert_array_equal(live.history.data, at_once.history.data)
-    assert live.history.undoable == at_once.history.undoable
-    if done is not None:
-        live.history.undo()
-    np.testing.assert_array_equal(live.history.data, start)
-    for point in path:
-        stroke.to(point)
-    stroke.cancel()
-    np.testing.assert_array_equal(live.history.data, start)
-    assert stroke.finish() is None
-
-
 def test_erasing_spares_other_labels_where_one_is_named():
     grid = Geometry((5, 5, 5), np.eye(4))
     start = np.full(grid.shape, 2, np.uint8)

@@ -9,7 +9,7 @@ from tests.strategies import ALL_ORIENTATIONS, geometries
 from unetr_app.errors import InvalidRequest
 from unetr_app.geometry import Geometry
 from unetr_app.review.display import to_display
-from unetr_app.review.editing.change import Change
+from unetr_app.review.editing.change import Change, change_to
 from unetr_app.review.editing.history import Edited, EditHistory
 from unetr_app.review.editing.packing import pack, unpack
 from unetr_app.review.editing.strokes import display_to_source, stroke
@@ -331,3 +331,18 @@ def test_a_stroke_outside_the_grid_is_refused():
     for where in (np.array([data.size]), np.array([-1]), [np.array([0]), np.array([9]), [0]]):
         with pytest.raises(InvalidRequest, match="outside"):
             stroke(data, [(where, 0)], "brush")
+
+
+def test_the_change_to_another_array_makes_it_equal_and_back():
+    rng = np.random.default_rng(5)
+    data, wanted = (rng.integers(0, 3, (4, 5, 6)).astype(np.uint8) for _ in range(2))
+    begin = data.copy()
+    change = change_to(data, np.asfortranarray(wanted), "back")
+    assert change is not None
+    change.write(data)
+    np.testing.assert_array_equal(data, wanted)
+    change.reversed.write(data)
+    np.testing.assert_array_equal(data, begin)
+    assert change_to(data, begin, "back") is None
+    with pytest.raises(InvalidRequest, match="shape"):
+        change_to(data, wanted[1:], "back")

@@ -15,7 +15,7 @@ import pytest
 
 from tests.dicom_judges import dcmqi_label_map
 from tests.io_files import OBLIQUE, save_series
-from tests.review_out import made, paint, write_out
+from tests.review_out import made, paint, write_out, write_pair
 from unetr_app.batch.fingerprint import Recipe
 from unetr_app.batch.options import BatchOptions
 from unetr_app.batch.results import write_results
@@ -31,6 +31,7 @@ from unetr_app.review.decision import Decision
 from unetr_app.review.desk import Desk
 from unetr_app.review.editing.change import Change
 from unetr_app.review.export import (
+    export_job,
     export_nifti,
     export_report,
     export_seg,
@@ -284,3 +285,83 @@ def test_the_manifest_of_a_dicom_case_leads_back_to_it(tmp_path: Path) -> None:
     assert isinstance(loaded.image, Case)
     assert loaded.image.kind == "dicom-series"
     assert loaded.seg is not None
+
+
+def test_no_export_writes_over_what_is_reviewed(tmp_path: Path) -> None:
+    image, _ = write_pair(tmp_path / "data", "scan")
+    before = image.read_bytes()
+    worklist = open_worklist(tmp_path / "data")
+    with worklist.open("scan", "anna") as desk:
+        paint(desk, 100)
+        desk.record(Decision("accepted"))
+    said = export_job(worklist, "nifti", tmp_path / "data")
+    assert said.written == 0
+    assert "folder of its own" in str(said)
+    assert image.read_bytes() == before
+    for _ in range(2):  # an export that is there already is written anew
+        assert export_job(worklist, "nifti", tmp_path / "export").written == 1
+
+
+@pytest.mark.parametrize("kind", ["nifti", "training_set"])
+def test_an_accepted_case_that_is_not_there_any_more_is_told(tmp_path: Path, kind: str) -> None:
+    out = write_out(tmp_path, 3)
+    worklist = open_worklist(out)
+    for case_id in worklist.cases:
+        with worklist.open(case_id, "anna") as desk:
+            desk.record(Decision("accepted"))
+    write_segmentation(made(9)[1], out / "case_1" / "labels.nii.gz")
+    shutil.rmtree(out / "case_2")
+    worklist = open_worklist(out)
+    said = export_job(worklist, kind, tmp_path / "export")
+    assert said.written == 1
+    problems = {case_id: str(problem) for case_id, problem in said.failed}
+    assert set(problems) == {"case_1", "case_2"}
+    assert "prediction was replaced since" in problems["case_1"]
+    export_job(worklist, "report", tmp_path / "report")
+    rows = list(csv.DictReader((tmp_path / "report" / "review.csv").read_text().splitlines()))
+    assert "prediction was replaced since" in rows[0]["problem"]
+    with worklist.open("case_1", "bert") as desk:
+        assert any("it was accepted, and the prediction" in words for words in desk.warnings)
+
+
+def test_the_report_measures_what_was_decided_about(tmp_path: Path) -> None:
+    worklist = open_worklist(write_out(tmp_path, 1))
+    with worklist.open("case_1", "anna") as desk:
+        paint(desk, 100, 9, 2)
+        desk.save()
+        voxels = int((desk.history.data == 2).sum())
+        paint(desk, 900, 30, 2)
+        last = desk.save()
+    assert last is not None
+    (last.folder / "labels.nii.gz").write_bytes(b"")
+    with worklist.open("case_1", "anna") as desk:
+        desk.record(Decision("accepted"))
+    _, data, _ = export_report(worklist, tmp_path / "report")
+    (case,) = json.loads(data.read_text())["cases"]
+    assert (case["status"], case["version"]) == ("accepted", 1)
+    assert case["labels"][1]["voxels"] == voxels
+
+
+@pytest.mark.parametrize(
+    "damage", [{"voxels": "a"}, {"millilitres": None}, {"millilitres": float("nan")}]
+)
+def test_damaged_measurements_are_measured_again(tmp_path: Path, damage: dict[str, object]) -> None:
+    out = write_out(tmp_path, 1)
+    path = out / "case_1" / "measurements.json"
+    told = json.loads(path.read_text())
+    told["labels"][0] |= damage
+    path.write_text(json.dumps(told))
+    _, data, _ = export_report(open_worklist(out), tmp_path / "report")
+    (case,) = json.loads(data.read_text())["cases"]
+    assert case["labels"][0]["voxels"] == int(made(1)[1].mask(1).sum())
+
+
+def test_no_training_set_is_written_among_results(tmp_path: Path) -> None:
+    out = write_out(tmp_path, 1)
+    worklist = open_worklist(out)
+    with worklist.open("case_1", "anna") as desk:
+        desk.record(Decision("accepted"))
+    before = (out / "manifest.jsonl").read_bytes()
+    with pytest.raises(InvalidRequest, match="something else"):
+        export_training_set(worklist, out)
+    assert (out / "manifest.jsonl").read_bytes() == before

@@ -131,6 +131,12 @@ DAMAGE = {
     "another number": lambda folder: (folder / "version.json").write_text(
         (folder / "version.json").read_text().replace('"number": 2', '"number": 7')
     ),
+    "edits that are none": lambda folder: (folder / "version.json").write_text(
+        (folder / "version.json").read_text().replace('"added": ', '"added": "a", "was": ')
+    ),
+    "endless seconds": lambda folder: (folder / "version.json").write_text(
+        (folder / "version.json").read_text().replace('"seconds": ', '"seconds": 1e999, "was": ')
+    ),
     "no labels": lambda folder: (folder / "labels.nii.gz").unlink(),
     "torn labels": lambda folder: (folder / "labels.nii.gz").write_bytes(
         (folder / "labels.nii.gz").read_bytes()[:200]

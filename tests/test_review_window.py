@@ -123,5 +123,13 @@ def test_what_is_exported_is_what_was_edited_on_the_source_grid(seen):
     assert "1 case" in seen["exported"]
 
 
+def test_predictions_are_outlines_in_register_that_change_nothing(seen):
+    assert seen["predicted"] == ["tiny uncertainty", "tiny"]  # once, though predicted twice
+    assert seen["prediction in register"]
+    assert seen["labels stay"]
+    assert seen["tool stays"]
+    assert "case_1 was predicted, but is no longer open" in seen["late prediction"]
+
+
 def test_the_prediction_never_changes(seen):
     assert seen["prediction"] == seen["prediction at the end"]

@@ -15,9 +15,7 @@ from tests.napari_out import add_case
 from tests.review_out import made, paint, write_out, write_pair
 from unetr_app.cases import find_cases
 from unetr_app.errors import InvalidRequest, UnreadableInput
-from unetr_app.review.arranging import arranged, next_case, next_unreviewed, previous_case
 from unetr_app.review.decision import Decision
-from unetr_app.review.row import Row
 from unetr_app.review.worklist import open_worklist
 
 
@@ -62,7 +60,7 @@ def test_a_failed_case_says_why_and_cannot_be_opened(out: Path) -> None:
     assert second.problem is None
     with pytest.raises(UnreadableInput, match="file is empty"):
         worklist.open("case_1", "anna")
-    assert next_case(worklist.rows(), None) == "case_2"
+    assert worklist.resume_at() == "case_2"
 
 
 def test_masks_of_overlapping_labels_are_read_with_their_names(out: Path) -> None:
@@ -292,40 +290,6 @@ def test_work_goes_on_where_it_stopped(out: Path, tmp_path: Path) -> None:
     assert open_worklist(out).resume_at() == "case_1"
 
 
-ROWS = (
-    Row("a10", status="accepted", grade=3, uncertainty=0.2, flags=("small",)),
-    Row("a2", uncertainty=0.9, comment="Edge of liver"),
-    Row("b1", status="rejected", flagged=True),
-    Row("c", problem=UnreadableInput("gone")),
-)
-
-
-def ids(rows: list[Row]) -> list[str]:
-    return [row.case_id for row in rows]
-
-
-def test_rows_are_chosen_and_sorted() -> None:
-    assert ids(arranged(ROWS)) == ["a2", "a10", "b1", "c"]
-    assert ids(arranged(ROWS, text="LIVER edge")) == ["a2"]
-    assert ids(arranged(ROWS, statuses=("accepted", "rejected"))) == ["a10", "b1"]
-    assert ids(arranged(ROWS, flagged=True)) == ["b1"]
-    assert ids(arranged(ROWS, sort_by="uncertainty")) == ["a10", "a2", "b1", "c"]
-    assert ids(arranged(ROWS, sort_by="uncertainty", descending=True)) == ["a2", "a10", "b1", "c"]
-    with pytest.raises(InvalidRequest, match="Choose: case_id"):
-        arranged(ROWS, sort_by="size")
-
-
-def test_there_is_a_next_case_and_one_before() -> None:
-    rows = arranged(ROWS)
-    assert next_case(rows, "a2") == "a10"
-    assert previous_case(rows, "a10") == "a2"
-    assert next_case(rows, "b1") is None  # the last one cannot be opened
-    assert previous_case(rows, "a2") is None
-    assert next_case(rows, "elsewhere") == "a2"
-    assert next_unreviewed(rows, "b1") == "a2"
-    assert next_unreviewed(rows, "a2") is None
-
-
 def test_a_dicom_series_is_paired_with_its_seg(shared: Path, tmp_path: Path) -> None:
     source = shared / "data" / "dicom" / "dcmqi_segmentations"
     folder = tmp_path / "series"
@@ -346,3 +310,38 @@ def test_nibabel_agrees_on_what_was_loaded(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(reference.dataobj), loaded.prediction.label_map)
     assert np.allclose(reference.affine, loaded.geometry.affine, atol=1e-4)
     assert image.exists()
+
+
+def test_ids_do_not_depend_on_how_the_path_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n, name in enumerate(("x", "y")):
+        write_pair(tmp_path / name, "scan", n)
+    text = "image,labels\nx/scan.nii.gz,x/scan_seg.nii.gz\ny/scan.nii.gz,y/scan_seg.nii.gz\n"
+    (tmp_path / "cases.csv").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert open_worklist("cases.csv").cases == open_worklist(tmp_path / "cases.csv").cases
+    assert open_worklist(".").cases == open_worklist(tmp_path).cases
+
+
+@pytest.mark.parametrize(
+    "text", ['{"uncertainty": 1' + "0" * 400 + "}", '{"uncertainty": NaN}', "[]", '{"flags": 3}']
+)
+def test_damaged_findings_are_none(out: Path, text: str) -> None:
+    folder = open_worklist(out).case_folder("case_1")
+    folder.make()
+    folder.findings.write_text(text)
+    row = open_worklist(out).row("case_1")
+    assert (row.flags, row.uncertainty) == ((), None)
+
+
+def test_rows_that_name_nothing_or_the_same_again_spoil_no_other(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a", 1)
+    text = "image;labels;id\n;;\na.nii.gz;a_seg.nii.gz;A\na.nii.gz;a_seg.nii.gz;a\n"
+    (tmp_path / "cases.csv").write_text(text)
+    first, second = open_worklist(tmp_path / "cases.csv").cases
+    assert first.startswith("a-")
+    assert second == "line-2"
+    rows = [{"image": "a.nii.gz", "labels": label} for label in (chr(0xD800), chr(0xD801), "a")]
+    (tmp_path / "cases.json").write_text(json.dumps(rows))
+    assert len(open_worklist(tmp_path / "cases.json").cases) == 3

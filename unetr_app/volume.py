@@ -24,7 +24,7 @@ def _view(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def _contiguous(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
+def in_c_order(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """As `np.ascontiguousarray`; large arrays in Fortran order block by block, as caches like."""
     if array.size < _LARGE or array.ndim < 3 or array.flags.c_contiguous:
         return np.ascontiguousarray(array, dtype=dtype)
@@ -87,7 +87,7 @@ class Volume:
                 f"data of shape {self.data.shape} does not fit a grid of {self.geometry.shape}; "
                 "(channels, i, j, k) is needed"
             )
-        data = _contiguous(self.data, np.float32)
+        data = in_c_order(self.data, np.float32)
         if not np.isfinite(data).all():
             bad = int(data.size - np.isfinite(data).sum())
             first = tuple(int(n) for n in np.argwhere(~np.isfinite(data))[0][1:])
@@ -153,7 +153,7 @@ class Segmentation:
                 f"the label map holds values without a name: {unnamed[:8]}",
                 cure=f"Named are {list(self.labels.values)}.",
             )
-        return _contiguous(self.data, self.labels.dtype)
+        return in_c_order(self.data, self.labels.dtype)
 
     def described(
         self, *, geometry: Geometry | None = None, labels: LabelSet | None = None,

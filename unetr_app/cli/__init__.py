@@ -28,7 +28,7 @@ COMMANDS = {
     "inspect": "Show which cases there are, their geometry and their problems.",
     "convert": "Convert a SEG, RTSTRUCT, label map or image to NIfTI or NRRD.",
     "dataset": "Make a data set for training from images and their labels.",
-    "finetune": "Train a bundle on your own cases for a short while, as a new bundle.",
+    "finetune": "Fine-tune a bundle on cases of your own, as a new one.",
     "evaluate": "Compare segmentations with a reference.",
     "review": "Look at segmentations, correct them, accept or reject.",
     "explain": "Show how an encoder sees: receptive field, attention, t-SNE.",

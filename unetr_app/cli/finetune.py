@@ -116,7 +116,8 @@ def _show(result: Finetuned, out: Path) -> None:
     memory = f", {result.peak_bytes / 2**30:.1f} GiB" if result.peak_bytes else ""
     say(f"Trained on {counted(result.trained, 'case')} in {result.seconds:.0f} s{memory}.")
     say(result.advice)
-    say(f"Written: {out}; use it with unetr segment -b {out}")
+    use = "" if result.verdict == "worse" else f"; use it with unetr segment -b {out}"
+    say(f"Written: {out}{use}")
 
 
 def _figure(value: float | None) -> str:

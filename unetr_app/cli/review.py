@@ -94,6 +94,10 @@ def command(
     """
     from unetr_app.review.worklist import open_worklist
 
+    if as_list and export:
+        raise InvalidRequest("--list and --export are two runs", cure="Give one of them.")
+    if out is not None and not export:
+        raise InvalidRequest("-o is for --export alone", cure="Say what is written: --export KIND.")
     if export:
         _require_export(export, out)
     if as_list or export:
@@ -166,6 +170,8 @@ def _list(worklist: Worklist) -> int:
             for row in rows
         ],
     )  # fmt: skip
+    for words in worklist.notes:
+        note(words)
     decided = sum(row.status in ("accepted", "rejected") for row in rows)
     say(f"{decided} of {len(rows)} decided. Kept in {worklist.folder}")
     return ALL_DONE if rows else NONE_DONE

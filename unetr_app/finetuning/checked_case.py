@@ -10,7 +10,7 @@ from unetr_app.checksum import sha256_of
 from unetr_app.errors import Cancelled, InvalidRequest, UnetrError, UnsafeGeometry
 from unetr_app.finetuning.label_match import mapped
 from unetr_app.finetuning.training_case import TrainingCase
-from unetr_app.io import read_geometry, read_label_map, write_segmentation
+from unetr_app.io import read_label_map, read_volume, write_segmentation
 from unetr_app.labels import LabelSet
 
 
@@ -45,7 +45,7 @@ def check_cases(
     progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
 ) -> list[CheckedCase]:
-    """Read every label map, hold it against its image, and give it the bundle's values.
+    """Read every image and label map, hold them together, and give labels the bundle's values.
 
     Args:
         cases: Of the data set.
@@ -78,13 +78,13 @@ def _checked(
     names = LabelSet.from_names({value: f"value {value}" for value in table})
     try:
         segmentation = read_label_map(case.label, names)
-        grid = read_geometry(case.image)
+        grid = read_volume(case.image).geometry  # all of it: damage would show while it trains
     except InvalidRequest as error:
         raise InvalidRequest(
             f"{case.id}: {error.what}", cure="Mend the label map, or take the case out."
         ) from error
     except UnetrError as error:
-        error.cure = error.cure or "Take the case out of the data set."
+        error.cure = f"{error.cure} Or take the case out of the data set.".strip()
         raise
     if not grid.is_close(segmentation.geometry):
         raise UnsafeGeometry(

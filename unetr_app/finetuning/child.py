@@ -8,6 +8,7 @@ A job says its ``kind``; see `_train` and `_score`. What it raises is written to
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -19,6 +20,8 @@ from unetr_app.errors import UnetrError
 from unetr_app.io.atomic import write_json
 
 ORPHANED = 130
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FREE = "Free some space and run the same command again."
 
 
 def main(job_file: str) -> int:
@@ -95,11 +98,14 @@ def _tell(error: Exception, path: Path) -> None:
     chain: list[BaseException] = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
+    full = next((one for one in chain if getattr(one, "errno", 0) in _FULL), None)
     ours = next((one for one in chain if isinstance(one, UnetrError)), None)
     said = " ".join(str(chain[-1]).split())[:300] or "no message"
     row = {"code": "", "what": f"{type(chain[-1]).__name__}: {said}", "cure": ""}
     if isinstance(ours, UnetrError):
         row = {"code": ours.code, "what": ours.cause, "cure": ours.cure}
+    elif full is not None:
+        row = {"code": "unwritable-output", "what": "the disk is full", "cure": _FREE}
     elif "out of memory" in said.lower() or isinstance(chain[-1], MemoryError):
         row["code"] = "device-memory"
     write_json(path, row)

@@ -49,7 +49,7 @@ def held_out(
             f"{len(cases)} cases of {subjects} subjects are too few: one subject is held out, "
             f"so that the new weights can be judged, and {FEWEST_TRAINED} cases at least are "
             "needed besides",
-            cure="Add cases, or choose another fold with --fold.",
+            cure="Add cases, or hold out another fold.",
         )
     return chosen
 

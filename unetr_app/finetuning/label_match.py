@@ -34,8 +34,8 @@ def match_labels(data: LabelSet, bundle: LabelSet, rename: str = "") -> dict[int
     if len(set(names.values())) < len(names) or set(names.values()) != set(values):
         raise InvalidRequest(
             f"the data set's labels are {_said(data)}; the bundle's are {_said(bundle)}",
-            cure='Say with --rename which are the same, as in "Leber=liver"; every label of the '
-            "bundle is needed, and no other.",
+            cure='Say which are the same (--rename "Leber=liver"); every label of the bundle is '
+            "needed, and no other.",
         )
     return {value: values[name] for value, name in names.items()}
 

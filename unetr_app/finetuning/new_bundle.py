@@ -3,47 +3,63 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from unetr_app.bundle.trust import folder_hash
 from unetr_app.errors import UnusableBundle, UnwritableOutput
 from unetr_app.finetuning.base_bundle import BaseBundle
 from unetr_app.finetuning.result import Finetuned
-from unetr_app.finetuning.workplace import RECORD
+from unetr_app.finetuning.workplace import FOLDER, RECORD
 from unetr_app.io.atomic import write_json, write_text
 
-_LEFT_OUT = shutil.ignore_patterns(
-    "models", "runs", "eval", "unfinished", ".git", "__pycache__", "*.pyc", "training_curve.*",
-    RECORD,
-)  # fmt: skip
+_LEFT_OUT = frozenset({"models", "runs", "eval", FOLDER, RECORD})  # where they lie on top
+_ALWAYS_LEFT_OUT = shutil.ignore_patterns(".git", "__pycache__", "*.pyc", "training_curve.*")
+_OURS = 0o755
 _METADATA = Path("configs/metadata.json")
 _README = Path("docs/README.md")
 
 
 def copy_base(base: BaseBundle, folder: Path) -> None:
-    """Copy a bundle with its weights; other weights and runs stay behind. Nothing where it is done.
+    """Copy a bundle with its weights; other weights and runs stay behind.
+
+    Nothing where it is done, and all over again where the copy's programs are not the base's.
 
     Raises:
         UnwritableOutput: If the operating system refuses.
     """
-    if (folder / base.weights).is_file():
+    is_copied = (folder / base.weights).is_file()
+    if is_copied and folder_hash(folder) == folder_hash(base.card.path):
         return
     part = folder.with_name("copying")
     try:
         for old in (part, folder):
             shutil.rmtree(old, ignore_errors=True)
-        shutil.copytree(base.card.path, part, ignore=_LEFT_OUT)
+        _copy_tree(base.card.path, part)
         (part / base.weights).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(base.card.path / base.weights, part / base.weights)
         part.replace(folder)
     except (OSError, shutil.Error) as error:
         raise UnwritableOutput(
-            "the bundle could not be copied: is the disk full?", path=folder.parent.parent,
+            "the bundle could not be copied; the disk may be full", path=folder.parent.parent,
             cure="Free some space and run the same command again.",
         ) from error  # fmt: skip
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    """Copy files without their modes: of a base that cannot be written to, a bundle that can."""
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        always = _ALWAYS_LEFT_OUT(folder, names)
+        return always | (_LEFT_OUT.intersection(names) if Path(folder) == source else set())
+
+    shutil.copytree(source, target, ignore=left_out, copy_function=shutil.copyfile)
+    for folder, _, _ in os.walk(target):
+        Path(folder).chmod(_OURS)
 
 
 def next_version(version: str) -> str:

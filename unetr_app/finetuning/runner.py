@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from unetr_app.finetuning.options import FinetuneOptions, FinetuneProgress, Stag
 from unetr_app.finetuning.recipe import HELD_OUT, PROGRESS, TRAINED, WEIGHTS, overrides
 from unetr_app.finetuning.result import Finetuned, label_scores, read_scores
 from unetr_app.finetuning.stages import Job, StageClock, read_progress
-from unetr_app.finetuning.training_case import INDEX, read_dataset
-from unetr_app.finetuning.workplace import RECORD, Workplace
+from unetr_app.finetuning.training_case import INDEX, dataset_folder, read_dataset
+from unetr_app.finetuning.workplace import ELSEWHERE, RECORD, Workplace
 from unetr_app.io.atomic import write_json
 from unetr_app.version import __version__
 
@@ -64,7 +64,8 @@ def finetune(
     """
     base = open_base(bundle)
     place = Workplace(Path(out).resolve())
-    _require_elsewhere(base, Path(dataset).resolve(), place)
+    data = dataset_folder(Path(dataset).resolve())
+    _require_elsewhere(base, data, place)
     place.require_new_or_unfinished()
     run = _Run(
         base, place, options or FinetuneOptions(),
@@ -72,9 +73,11 @@ def finetune(
     )  # fmt: skip
     lock = FileLock(place.lock)
     if not lock.take():
-        raise InvalidRequest("another process is working on it", path=place.out)
+        raise InvalidRequest(
+            "another process is working on it", cure=f"Wait for it. {ELSEWHERE}", path=place.out
+        )
     try:
-        result = run.whole(Path(dataset))
+        result = run.whole(data)
     except BaseException:
         lock.release()
         _remove_if_nothing_began(place)
@@ -89,7 +92,7 @@ def _require_elsewhere(base: BaseBundle, dataset: Path, place: Workplace) -> Non
         if place.out == folder or folder in place.out.parents or place.out in folder.parents:
             raise InvalidRequest(
                 f"the new bundle would lie in the folder of {what}, or around it",
-                cure="Name a folder elsewhere with -o.", path=place.out,
+                cure=ELSEWHERE, path=place.out,
             )  # fmt: skip
 
 
@@ -240,9 +243,21 @@ class _Run:
                 f"{seen} of the {len(held)} held-out cases were trained on in an earlier "
                 "fine-tuning: the figures before flatter"
             )
+        same = sum(_is_the_bases_own(row) for row in read_scores(self.place.scores("before")))
+        if same:
+            said.append(
+                f"the labels of {same} of the {len(held)} held-out cases are what the bundle you "
+                "started from says itself: there the new weights could not be better"
+            )
         worse = [s.name for s in labels if (s.after or 0.0) < (s.before or 0.0)]
         if worse:
             said.append(f"worse than before: {', '.join(worse)}")
         if not any(score.cases for score in labels):
             said.append("no held-out case has any of the labels: nothing was judged")
         return said
+
+
+def _is_the_bases_own(row: Mapping[str, Any]) -> bool:
+    """Are the labels of a case just the prediction of the old weights?"""
+    found = [dice for dice in row["dice"].values() if dice is not None]
+    return bool(found) and min(found) == 1.0

@@ -33,6 +33,11 @@ class TrainingCase:
     fold: int | None
 
 
+def dataset_folder(path: Path) -> Path:
+    """The folder of a data set that may be named by its ``dataset.json`` too."""
+    return path.parent if path.name == INDEX and path.is_file() else path
+
+
 def read_dataset(folder: Path) -> tuple[list[TrainingCase], LabelSet]:
     """The cases and the labels of a data set in the layout of the Medical Segmentation Decathlon.
 
@@ -61,15 +66,19 @@ def read_dataset(folder: Path) -> tuple[list[TrainingCase], LabelSet]:
     missing = [p for case in cases for p in (case.image, case.label) if not p.is_file()]
     if missing:
         raise UnreadableInput(
-            f"{len(missing)} files that it lists are not there, first {missing[0].name}",
+            f"of the files that it lists {len(missing)} are not there, first {missing[0].name}",
             cure="Make or unpack the data set again.", path=index,
         )  # fmt: skip
     ids = [case.id for case in cases]
     twice = next((one for one in ids if ids.count(one) > 1), "")
     if twice:
-        raise UnreadableInput(f"it lists the case {twice} twice", path=index)
+        raise UnreadableInput(
+            f"it lists the case {twice} twice", cure="Take one of them out.", path=index
+        )
     if not cases or not len(labels):
-        raise InvalidRequest("the data set has no case or no label", path=index)
+        raise InvalidRequest(
+            "the data set has no case or no label", cure="Make it again.", path=index
+        )
     return sorted(cases, key=lambda case: case.id), labels
 
 

@@ -26,6 +26,7 @@ from unetr_app.errors import InvalidRequest, UnwritableOutput
 from unetr_app.io.atomic import write_json
 
 FOLDER = "unfinished"
+ELSEWHERE = "Name a new folder for the new bundle."
 RECORD = "finetuning.json"  # written last: a folder that has it is finished
 
 
@@ -58,12 +59,14 @@ class Workplace:
             InvalidRequest: If it does.
         """
         if self.out.exists() and not self.out.is_dir():
-            raise InvalidRequest("the new bundle's name is taken by a file", path=self.out)
+            raise InvalidRequest(
+                "the new bundle's name is taken by a file", cure=ELSEWHERE, path=self.out
+            )
         taken = self.out.is_dir() and any(self.out.iterdir()) and not self.root.is_dir()
         if taken or (self.out / RECORD).exists():
             raise InvalidRequest(
                 "there is something already, and weights are never written over others",
-                cure="Name a new folder with -o.", path=self.out,
+                cure=ELSEWHERE, path=self.out,
             )  # fmt: skip
 
     def begin(self, identity: dict[str, Any]) -> bool:
@@ -88,7 +91,7 @@ class Workplace:
         if found != json.loads(json.dumps(identity)):
             raise InvalidRequest(
                 "an unfinished run with another bundle, other data or other options is there",
-                cure="Name a new folder with -o, or remove this one.", path=self.out,
+                cure="Name a new folder for the new bundle, or remove this one.", path=self.out,
             )  # fmt: skip
         return True
 

@@ -11,10 +11,10 @@ from unetr_app.bundle import is_trusted, trust
 from unetr_app.errors import InvalidRequest, UnetrError
 from unetr_app.finetuning import Finetuned, FinetuneOptions, FinetuneProgress, LabelScore
 from unetr_app.napari import predicting
-from unetr_app.napari.background import Done, Failed, Stopped
+from unetr_app.napari.background.task import Done, Failed, Stopped
+from unetr_app.napari.background.watching import Watch
 from unetr_app.napari.learning import Learner
 from unetr_app.napari.pages.learn import LearnPage
-from unetr_app.napari.watching import Watch
 
 _STAGES = {
     "checking": "Reading the cases",
@@ -40,7 +40,7 @@ class LearnSession(QObject):
         super().__init__(page)
         self.page = page
         self.learner = Learner()
-        self._watch = Watch(self.learner.background, page, self._take)
+        self._watch = Watch(self.learner.task, page, self._take)
         page.start_wanted.connect(self._start)
         page.trust_given.connect(self._trust)
         page.cancel_wanted.connect(self._cancel)
@@ -49,15 +49,15 @@ class LearnSession(QObject):
         else:
             page.refuse(predicting.MISSING)
 
-    def _start(self, dataset: str, bundle: str, out: str, epochs: int) -> None:
+    def _start(self, dataset: str, bundle: str, out: str, epochs: int, rename: str) -> None:
         try:
             if not (dataset and bundle and out):
-                raise InvalidRequest("Choose the cases, a bundle and a folder for the new bundle")
+                raise InvalidRequest("Choose the cases, a bundle and a folder for the new bundle.")
             if not is_trusted(bundle):
                 self.page.ask_trust(True)
                 self.page.show_words("Its configs are programs, which would run as you.")
                 return
-            options = FinetuneOptions(epochs=epochs)
+            options = FinetuneOptions(epochs=epochs, rename=rename)
             self.learner.start(Path(dataset), bundle, Path(out), options)
         except UnetrError as error:
             self.page.show_words(str(error))
@@ -75,7 +75,7 @@ class LearnSession(QObject):
         self.page.start.click()
 
     def _cancel(self) -> None:
-        self.learner.background.cancel()
+        self.learner.task.cancel()
         self.page.show_words("Stopping…")
 
     def _take(self, event: Any) -> None:
@@ -84,7 +84,7 @@ class LearnSession(QObject):
                 self.page.show_steps(event.done, event.of)
                 self.page.show_words(_described(event))
             case Done(value=Finetuned() as found):
-                self._end(" ".join([found.advice, *(f"{words}." for words in found.warnings)]))
+                self._end(" ".join([found.advice, *map(_sentence, found.warnings)]))
                 self.page.show_rows([_row(score) for score in (*found.labels, found.together)])
                 self.learnt.emit(found)
             case Failed(message=message):
@@ -97,6 +97,10 @@ class LearnSession(QObject):
     def _end(self, words: str) -> None:
         self.page.show_running(False)
         self.page.show_words(words)
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _described(progress: FinetuneProgress) -> str:

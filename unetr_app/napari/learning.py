@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from unetr_app.finetuning import FinetuneOptions, finetune
-from unetr_app.napari.background import Background
+from unetr_app.napari.background.task import Task
 
 
 class Learner:
     """Runs one fine-tuning in a thread, which waits for child processes."""
 
     def __init__(self) -> None:
-        self.background = Background()
+        self.task = Task()
 
     def start(self, dataset: Path, bundle: str, out: Path, options: FinetuneOptions) -> None:
         """Fine-tune; events are `FinetuneProgress`, and `Done` with `Finetuned`.
@@ -20,7 +20,7 @@ class Learner:
         Raises:
             InvalidRequest: If a fine-tuning is under way.
         """
-        self.background.start(
+        self.task.start(
             lambda post, should_stop: finetune(
                 dataset, bundle, out, options, progress=post, should_stop=should_stop
             ),

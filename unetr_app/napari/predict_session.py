@@ -11,10 +11,10 @@ from qtpy.QtCore import QObject, Signal  # pyright: ignore[reportPrivateImportUs
 from unetr_app.bundle import is_trusted, trust
 from unetr_app.errors import UnetrError
 from unetr_app.napari import predicting
-from unetr_app.napari.background import Done, Failed, Stopped
+from unetr_app.napari.background.task import Done, Failed, Stopped
+from unetr_app.napari.background.watching import Watch
 from unetr_app.napari.pages.predict import PredictPage
 from unetr_app.napari.predicting import Opened, Planned, Predicted, Predictor, Request, Windowed
-from unetr_app.napari.watching import Watch
 from unetr_app.volume import Volume
 
 
@@ -40,7 +40,7 @@ class PredictSession(QObject):
         super().__init__(page)
         self.page, self._volume = page, volume
         self.predictor = predictor or Predictor()
-        self._watch = Watch(self.predictor.background, page, self._take)
+        self._watch = Watch(self.predictor.task, page, self._take)
         self._plan = ""
         page.run_wanted.connect(self._run)
         page.trust_given.connect(self._trust)
@@ -74,7 +74,7 @@ class PredictSession(QObject):
         self._run(bundle, self.page.device.currentText(), self.page.uncertainty.isChecked())
 
     def _cancel(self) -> None:
-        self.predictor.background.cancel()
+        self.predictor.task.cancel()
         self.page.show_words("Stopping after this window…")
 
     def _take(self, event: Any) -> None:

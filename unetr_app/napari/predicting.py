@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from unetr_app.bundle import PathLike, find_bundle, list_bundles, read_card, require_trusted
-from unetr_app.napari.background import Background, Post, ShouldStop
+from unetr_app.napari.background.task import Post, ShouldStop, Task
 from unetr_app.notice import NETWORK_ADVICE
 from unetr_app.volume import Segmentation, Volume
 
@@ -120,7 +120,7 @@ class Predictor:
     """
 
     def __init__(self, opener: Callable[[Request], Any] = open_segmenter):
-        self.background = Background()
+        self.task = Task()
         self._opener = opener
         self._kept: tuple[Any, Any] | None = None
 
@@ -130,7 +130,7 @@ class Predictor:
         Raises:
             InvalidRequest: If a prediction is under way.
         """
-        self.background.start(
+        self.task.start(
             lambda post, should_stop: self._predict(volume, request, post, should_stop),
             "unetr-predict",
         )

@@ -76,7 +76,9 @@ class CaseFolder:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            (self.root.parent / REVIEWS_MARK).touch()
+            mark = self.root.parent / REVIEWS_MARK
+            if not mark.exists():  # it may be another reviewer's, who alone may touch it
+                mark.touch()
         except OSError as error:
             raise UnwritableOutput(
                 "the folder of reviews cannot be written to: "

@@ -24,6 +24,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def writable(text: str) -> str:
+    """The text without what UTF-8 has no word for, as logins and file names may hold it.
+
+    Example:
+        >>> writable("a" + chr(0xDCFF))
+        'a?'
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 @dataclass(frozen=True)
 class Decision:
     """What a reviewer thinks of a case, at one moment.
@@ -76,9 +86,10 @@ class Decision:
         try:
             return cls(
                 found["status"], bool(found.get("flagged")), int(found.get("grade") or 0),
-                str(found.get("comment") or ""), str(found.get("reviewer") or ""),
+                writable(str(found.get("comment") or "")),
+                writable(str(found.get("reviewer") or "")),
                 str(found.get("when") or ""), int(found.get("version") or 0),
                 str(found.get("prediction_hash") or ""), str(found.get("source_hash") or ""),
             )  # fmt: skip
-        except (KeyError, TypeError, ValueError, InvalidRequest):
+        except (KeyError, TypeError, ValueError, OverflowError, InvalidRequest):
             return None

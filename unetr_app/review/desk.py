@@ -12,16 +12,17 @@ from unetr_app.errors import InvalidRequest, UnwritableOutput
 from unetr_app.labels import Label, LabelSet
 from unetr_app.review.case_folder import CaseFolder
 from unetr_app.review.clock import Clock
-from unetr_app.review.decision import Decision, now
+from unetr_app.review.decision import Decision, now, writable
 from unetr_app.review.editing.history import EditHistory
 from unetr_app.review.editing.journal import StrokeJournal, base_hash
 from unetr_app.review.holder import Held
 from unetr_app.review.loaded import LoadedCase
 from unetr_app.review.loading import files_of, prediction_hash_of, source_hash_of
-from unetr_app.review.log import Log, decision_in, line_of
+from unetr_app.review.log import Log, decision_in, highest_version, line_of
 from unetr_app.review.saving import Circumstances, described
 from unetr_app.review.sources.entry import Entry
 from unetr_app.review.stamps import Hashes, stamp_of
+from unetr_app.review.standing import lost_since
 from unetr_app.review.strokes import begin, holds_steps, remove, restored, set_aside
 from unetr_app.review.version import Version
 from unetr_app.review.versions import Versions
@@ -65,6 +66,7 @@ class Desk:
         self._base = loaded.version.number if loaded.version is not None else 0
         self._dice: dict[int, float] | None = None
         self._seconds_saved = 0.0
+        self._seconds_before = 0.0
         self._steps_saved = 0
         self._log = Log(folder.log)
         events = self._log.events()
@@ -73,8 +75,12 @@ class Desk:
         if held is not None:
             self.versions.tidy()
             self._warn(*_replaced_since(events, loaded))
+            if lost := lost_since(loaded, self.decision):
+                self._warn(f"it was {self.decision.status}, and {lost} since: review it again")
             self._name_again(events)
             self._warn(*restored(folder.strokes, self.start, self.history, self._before_start()))
+            journal = self._journal
+            self._seconds_before = 0.0 if journal is None else journal.seconds
             self._log.append("opened", reviewer=reviewer, source_hash=loaded.source_hash,
                              prediction_hash=loaded.prediction_hash)  # fmt: skip
 
@@ -84,6 +90,11 @@ class Desk:
         return self.loaded.case_id
 
     @property
+    def base(self) -> int:
+        """The version that edits are counted from; 0 for the prediction."""
+        return self._base
+
+    @property
     def is_read_only(self) -> bool:
         """Is it only looked at?"""
         return self._held is None
@@ -91,8 +102,8 @@ class Desk:
     @property
     def is_unsaved(self) -> bool:
         """Are there strokes that are in no version?"""
-        journal = self.history.journal
-        pending = isinstance(journal, StrokeJournal) and journal.pending > 0
+        journal = self._journal
+        pending = journal is not None and journal.pending > 0
         return not self.is_read_only and (pending or holds_steps(self._folder.strokes))
 
     @property
@@ -134,9 +145,9 @@ class Desk:
                 "these labels overlap, or are too many: no label can be added",
                 cure="Add it to the bundle, or draw it as a list of its own.",
             )
-        label = Label(free, name)
+        label = Label(free, writable(name))
         self._name(label)
-        self._log.append("label added", reviewer=self.reviewer, label=free, name=name)
+        self._log.append("label added", reviewer=self.reviewer, label=free, name=label.name)
         return label
 
     def _name(self, label: Label) -> None:
@@ -160,10 +171,12 @@ class Desk:
         if decision.status in ("accepted", "rejected"):
             self.save(decision.status)  # what is decided is a version; no stroke is left open
         whole = replace(
-            decision, reviewer=self.reviewer, when=now(), version=self._base,
+            decision, comment=writable(decision.comment), reviewer=self.reviewer, when=now(),
+            version=self._base,
             prediction_hash=self.loaded.prediction_hash, source_hash=self.loaded.source_hash,
         )  # fmt: skip
-        self._log.append("decided", **{k: v for k, v in whole.to_dict().items() if k != "when"})
+        said = {key: value for key, value in whole.to_dict().items() if key != "when"}
+        self._log.append("decided", **said, newest=max(self.versions.numbers(), default=0))
         self.decision = whole
         return whole
 
@@ -184,19 +197,22 @@ class Desk:
             return None
         labels = self.labels
         how = Circumstances(
-            self.reviewer, reason, self._base, self.seconds - self._seconds_saved,
+            self.reviewer, reason, self._base, self._unsaved_seconds,
             self.history.steps[self._steps_saved :], self.warnings, self._dice,
         )  # fmt: skip
         version = self.versions.add(
-            labels, described(labels, self.start, self.loaded, how), after=self._highest()
+            labels,
+            described(labels, self.start, self.loaded, how),
+            after=highest_version(self._log.events()),
         )
         self.start, self.table, self._base = labels, labels.labels, version.number
         self._dice = {e.value: e.dice_after for e in version.edits if e.dice_after is not None}
-        self._seconds_saved, self._steps_saved = self.seconds, len(self.history.steps)
+        self._seconds_before, self._seconds_saved = 0.0, self.seconds
+        self._steps_saved = len(self.history.steps)
         self.decision = replace(self.decision, status="editing", version=version.number,
                                 reviewer=self.reviewer, when=version.when)  # fmt: skip
-        self._log.append("saved", reviewer=self.reviewer, version=version.number, reason=reason)
         self._begin_journal()
+        self._log.append("saved", reviewer=self.reviewer, version=version.number, reason=reason)
         return version
 
     def discard_strokes(self) -> None:
@@ -248,20 +264,36 @@ class Desk:
         self._require_writable()
         self._log.append(event, reviewer=self.reviewer, **fields)
 
+    def keep_strokes(self) -> None:
+        """Try again to write strokes that a full disk refused; nothing where there are none.
+
+        Raises:
+            UnwritableOutput: If it refuses them still.
+        """
+        if self._journal is not None:
+            self._journal.flush()
+
     def log_lines(self) -> list[str]:
         """What was done with the case, a line each, the newest first."""
         return [line_of(event) for event in reversed(self._log.events())]
 
     def close(self) -> None:
-        """Let go of the case; strokes that are in no version stay in their journal."""
+        """Let go of the case; strokes that are in no version stay in their journal.
+
+        Raises:
+            UnwritableOutput: If strokes that a full disk refused before are refused once more;
+                they are lost. `keep_strokes` says so in time.
+        """
         if self._held is None or not self._held.lock.is_held:
             return
         self.clock.pause()
         try:
             with suppress(UnwritableOutput):
-                if np.array_equal(self.history.data, self.start.data):
-                    remove(self._folder.strokes)
                 self._log.append("closed", reviewer=self.reviewer, seconds=round(self.seconds, 1))
+            if np.array_equal(self.history.data, self.start.data):
+                remove(self._folder.strokes)
+            elif self._journal is not None:
+                _keep(self._journal, self._unsaved_seconds - self._seconds_before)
         finally:
             self.history.journal = None
             self._held.release()
@@ -271,6 +303,16 @@ class Desk:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def _journal(self) -> StrokeJournal | None:
+        journal = self.history.journal
+        return journal if isinstance(journal, StrokeJournal) else None
+
+    @property
+    def _unsaved_seconds(self) -> float:
+        """Spent since the version before, in earlier sittings too."""
+        return self._seconds_before + self.seconds - self._seconds_saved
 
     def _name_again(self, events: list[dict[str, Any]]) -> None:
         """Labels that were added and are in no version yet."""
@@ -298,15 +340,15 @@ class Desk:
         self._steps_saved = len(self.history.steps)
 
     def _begin_journal(self) -> None:
-        """Strokes from here on begin with the version that was just saved."""
-        journal = self.history.journal
-        if isinstance(journal, StrokeJournal):
-            journal.clear(base_hash(self.start.data))
+        """Strokes from here on begin with the version that was just saved.
 
-    def _highest(self) -> int:
-        """The highest number that a version ever had, though it may be gone."""
-        numbers = (event.get("version") for event in self._log.events())
-        return max((n for n in numbers if isinstance(n, int)), default=0)
+        Where the disk is full the old journal stays, which leads to that very version; the next
+        stroke begins the new one.
+        """
+        journal = self._journal
+        if journal is not None:
+            with suppress(UnwritableOutput):
+                journal.clear(base_hash(self.start.data))
 
     def _require_writable(self) -> None:
         if self._held is None or not self._held.lock.is_held:
@@ -329,5 +371,17 @@ def _replaced_since(events: list[dict[str, Any]], loaded: LoadedCase) -> tuple[s
         ("source_hash", "image", loaded.source_hash),
     ):
         if last.get(key) and found and last[key] != found:
-            told.append(f"the {what} was replaced since the case was last opened: {last['when']}")
+            told.append(
+                f"the {what} was replaced since the case was last opened: {last.get('when')}"
+            )
     return tuple(told)
+
+
+def _keep(journal: StrokeJournal, seconds: float) -> None:
+    """Note the time with the strokes; a full disk matters where strokes are pending."""
+    pending = journal.pending
+    try:
+        journal.add_seconds(seconds)
+    except UnwritableOutput:
+        if pending:
+            raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,6 +9,8 @@ from typing import Any, cast
 from unetr_app.io import write_json
 from unetr_app.review.case_folder import CaseFolder
 from unetr_app.review.stamps import read_object
+
+_HIGHEST = 1e6  # what is beyond, or no number, is damage
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Findings:
         flags: Any = found.get("flags")
         words = tuple(map(str, cast("list[Any]", flags))) if isinstance(flags, list) else None
         number: Any = found.get("uncertainty")
-        is_number = isinstance(number, int | float) and math.isfinite(number)
+        is_number = isinstance(number, int | float) and abs(number) <= _HIGHEST
         return cls(words, float(number) if is_number else None, str(found.get("modality") or ""))
 
 

@@ -17,6 +17,8 @@ _APPEND = (
     os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 )
 
+_MOST_VERSIONS = 10**8  # a higher number is damage
+
 Event = Mapping[str, Any]
 
 
@@ -43,7 +45,7 @@ class Log:
         line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             try:
-                handle = os.open(self.path, _APPEND, 0o644)
+                handle = os.open(self.path, _APPEND, 0o666)  # less the umask: a group may share it
                 try:
                     _append(handle, line)
                 finally:
@@ -94,8 +96,8 @@ def decision_in(events: Sequence[Event], newest: int = 0) -> Decision:
 
     Args:
         events: Oldest first.
-        newest: Number of the newest version that is there; a process may have been killed after
-            it saved one and before it logged that.
+        newest: Number of the newest version that is there, damaged ones too; a process may have
+            been killed after it saved one and before it logged that.
 
     Example:
         >>> decision_in([{"event": "decided", "status": "accepted"}]).status
@@ -111,9 +113,15 @@ def decision_in(events: Sequence[Event], newest: int = 0) -> Decision:
             whole = {**decision.to_dict(), "status": "editing", "version": event.get("version")}
             who = {"reviewer": event.get("reviewer"), "when": event.get("when")}
             decision = Decision.from_dict(whole | who) or decision
-    if newest > decision.version:
+    if newest > max(decision.version, highest_version(events)):
         decision = replace(decision, status="editing", version=newest)
     return decision
+
+
+def highest_version(events: Sequence[Event]) -> int:
+    """The highest number of a version that the log knows of; 0 where it knows of none."""
+    said = (event.get(word) for event in events for word in ("version", "newest"))
+    return max((n for n in said if isinstance(n, int) and n <= _MOST_VERSIONS), default=0)
 
 
 def line_of(event: Event) -> str:

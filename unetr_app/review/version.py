@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,18 @@ class LabelEdit:
     removed: int = 0
     dice_before: float | None = None
     dice_after: float | None = None
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> LabelEdit:
+        """Read it back.
+
+        Raises:
+            AttributeError, KeyError, TypeError, ValueError, OverflowError: If it is none.
+        """
+        counts = (int(found[word]) for word in ("value", "voxels", "added", "removed"))
+        value, voxels, added, removed = counts
+        before, after = (_dice(found.get(word)) for word in ("dice_before", "dice_after"))
+        return cls(value, str(found["name"]), voxels, added, removed, before, after)
 
 
 @dataclass(frozen=True)
@@ -107,17 +120,29 @@ class Version:
 
         Raises:
             UnreadableInput: If its labels are damaged.
-            KeyError, TypeError, ValueError: If something is missing, or of another kind.
+            AttributeError, KeyError, TypeError, ValueError, OverflowError: If something is missing,
+                or of another kind.
         """
         rows = cast("list[Any]", found["edits"])
-        edits = tuple(LabelEdit(**cast("dict[str, Any]", row)) for row in rows)
+        edits = tuple(LabelEdit.from_dict(cast("Mapping[str, Any]", row)) for row in rows)
         return cls(
             number=int(found["number"]), reviewer=str(found["reviewer"]), when=str(found["when"]),
             reason=str(found["reason"]), base=int(found["base"]),
             labels=labels_from(found["labels"]), is_overlapping=bool(found["is_overlapping"]),
             labels_hash=str(found["labels_hash"]), source_hash=str(found["source_hash"]),
             prediction_hash=str(found["prediction_hash"]), bundle=dict(found["bundle"]),
-            edits=edits, voxel_ml=float(found["voxel_ml"]), seconds=float(found["seconds"]),
+            edits=edits, voxel_ml=_finite(found["voxel_ml"]), seconds=_finite(found["seconds"]),
             steps=tuple(map(str, found["steps"])), warnings=tuple(map(str, found["warnings"])),
             software=str(found["software"]), folder=folder,
         )  # fmt: skip
+
+
+def _finite(found: Any) -> float:
+    number = float(found)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no measurement")
+    return number
+
+
+def _dice(found: Any) -> float | None:
+    return None if found is None else _finite(found)

@@ -32,8 +32,8 @@ from unetr_app.review.version import Version
 from unetr_app.volume import Segmentation
 
 _FILE, _TABLE = "version.json", "labels.json"
-_NAME = re.compile(r"\d{4,9}", re.ASCII)
-_PART = re.compile(r"\.\d{4,9}-[0-9a-f]{8}\.part", re.ASCII)
+_NAME = re.compile(r"\d{4}|[1-9]\d{4,}", re.ASCII)
+_PART = re.compile(r"\.\d{4,}-[0-9a-f]{8}\.part", re.ASCII)
 _TRIES = 1000
 
 
@@ -69,7 +69,7 @@ class Versions:
             version = Version.from_dict(found, folder)
             if version.number == number:
                 return version
-        except (UnetrError, KeyError, TypeError, ValueError):
+        except (UnetrError, KeyError, TypeError, ValueError, OverflowError, AttributeError):
             pass
         return UnreadableInput(
             f"version {number} is damaged: its {_FILE} is missing or says something else",

@@ -12,7 +12,7 @@ from unetr_app.errors import InvalidRequest, UnetrError
 from unetr_app.io.atomic import PathLike
 from unetr_app.labels import LabelSet
 from unetr_app.review.case_folder import CaseFolder
-from unetr_app.review.decision import Decision
+from unetr_app.review.decision import Decision, writable
 from unetr_app.review.desk import Desk
 from unetr_app.review.findings import Findings, note_findings
 from unetr_app.review.holder import Held
@@ -180,6 +180,7 @@ class Worklist:
         entry, folder = self.entry(case_id), self.case_folder(case_id)
         if entry.problem is not None:
             raise entry.problem
+        reviewer = writable(reviewer)
         held = None if read_only else Held.take(folder, reviewer)
         try:
             if loaded is None or not _is_current(loaded, entry, folder):

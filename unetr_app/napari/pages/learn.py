@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Signal  # pyright: ignore[reportPrivateImportUsage]
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QFormLayout,
-    QHBoxLayout,
-    QLabel,
     QLineEdit,
     QProgressBar,
-    QPushButton,
-    QSpinBox,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
+
+from unetr_app.napari.pages.parts import (
+    Chooser,
+    NumberBox,
+    TextField,
+    answer,
+    button,
+    page_layout,
+    row,
+    show_words,
+)
+from unetr_app.napari.pages.qt import Signal
 
 COLUMNS = ("Label", "Dice before", "Dice after", "Cases")
 
@@ -27,34 +32,36 @@ COLUMNS = ("Label", "Dice before", "Dice after", "Cases")
 class LearnPage(QWidget):
     """What to start from, on what, and where the new bundle goes; progress and the table after."""
 
-    start_wanted = Signal(str, str, str, int)  # data set, bundle, new bundle's folder, epochs
+    start_wanted = Signal(str, str, str, int, str)  # data set, bundle, new bundle, epochs, rename
     trust_given = Signal()
     cancel_wanted = Signal()
     accepted_wanted = Signal()  # the accepted cases of a review as the data set
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.dataset, self.out = QLineEdit(), QLineEdit()
-        self.dataset.setPlaceholderText("folder with dataset.json")
-        self.out.setPlaceholderText("a new folder")
-        self.bundle = QComboBox()
+        self.dataset = TextField("folder with dataset.json")
+        self.out = TextField("a new folder")
+        self.rename = TextField(
+            "Leber=liver, where names differ", "Labels of the cases as the bundle names them"
+        )
+        self.bundle = Chooser("The bundle to start from; it is never changed")
         self.bundle.setEditable(True)
-        self.bundle.setToolTip("The bundle to start from; it is never changed")
-        self.epochs = QSpinBox()
-        self.epochs.setRange(1, 10_000)
-        self.epochs.setValue(10)
+        self.epochs = NumberBox(1, 10_000, 10, places=0)
         self.epochs.setToolTip("Passes over the cases")
-        self.start, self.cancel = QPushButton("Start"), QPushButton("Cancel")
-        self.accepted = QPushButton("Use the accepted cases")
-        self.accepted.setToolTip("Write the accepted cases of this review as a data set")
+        self.start, self.cancel = button("Start"), button("Cancel")
+        self.accepted = button(
+            "Use the accepted cases", tip="Write the accepted cases of this review as a data set"
+        )
         self.accepted.setVisible(False)
-        self.trust = QPushButton("I have looked at the bundle's configs: trust it and start")
+        self.trust = button("I have looked: trust it and start")
         self.bar = QProgressBar()
-        self.words = QLabel()
-        self.words.setWordWrap(True)
+        self.words = answer()
         self.table = QTableWidget(0, len(COLUMNS))
         self.table.setHorizontalHeaderLabels([*COLUMNS])
-        self._inputs = (self.dataset, self.bundle, self.out, self.epochs, self.start)
+        self._inputs = (
+            self.dataset, self.accepted, self.bundle, self.out, self.epochs, self.rename,
+            self.start,
+        )  # fmt: skip
         self._lay_out()
         self.start.clicked.connect(self._emit_start)
         self.trust.clicked.connect(self._emit_trust)
@@ -86,9 +93,14 @@ class LearnPage(QWidget):
         """Ask whether the bundle's configs may run, or take the question back."""
         self.trust.setVisible(wanted)
 
+    def show_preparing(self, preparing: bool) -> None:
+        """Show whether the accepted cases are being written: nothing starts meanwhile."""
+        for part in self._inputs:
+            part.setEnabled(not preparing)
+
     def show_words(self, words: str) -> None:
         """Say how it is going."""
-        self.words.setText(words)
+        show_words(self.words, words)
 
     def show_running(self, running: bool) -> None:
         """Show whether a fine-tuning is under way."""
@@ -116,7 +128,7 @@ class LearnPage(QWidget):
         self.show_rows(())
         self.start_wanted.emit(
             self.dataset.text().strip(), self.bundle.currentText().strip(),
-            self.out.text().strip(), self.epochs.value(),
+            self.out.text().strip(), int(self.epochs.value()), self.rename.text().strip(),
         )  # fmt: skip
 
     def _emit_trust(self) -> None:
@@ -129,12 +141,10 @@ class LearnPage(QWidget):
         form.addRow("Start from", self.bundle)
         form.addRow("New bundle", self._with_browser(self.out, "A new, empty folder"))
         form.addRow("Epochs", self.epochs)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.start)
-        buttons.addWidget(self.cancel)
-        whole = QVBoxLayout(self)
+        form.addRow("Labels", self.rename)
+        whole = page_layout(self)
         whole.addLayout(form)
-        whole.addLayout(buttons)
+        whole.addLayout(row(self.start, self.cancel))
         for part in (self.bar, self.words, self.trust, self.table):
             whole.addWidget(part)
         whole.addStretch(1)
@@ -146,11 +156,8 @@ class LearnPage(QWidget):
             if folder:
                 line.setText(folder)
 
-        button = QPushButton("Folder…")
-        button.clicked.connect(choose)
+        browse = button("Folder…")
+        browse.clicked.connect(choose)
         whole = QWidget()
-        row = QHBoxLayout(whole)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(line, 1)
-        row.addWidget(button)
+        whole.setLayout(row(line, browse, stretch=0))
         return whole

@@ -71,6 +71,13 @@ def hint(text: str = "") -> QLabel:
     return made
 
 
+def answer() -> QLabel:
+    """Words on what became of something; none yet."""
+    made = hint()
+    made.setStyleSheet("")
+    return made
+
+
 def rule() -> QFrame:
     """A thin line between groups."""
     made = QFrame()

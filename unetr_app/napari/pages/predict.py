@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Signal  # pyright: ignore[reportPrivateImportUsage]
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QProgressBar, QWidget
+
+from unetr_app.napari.pages.parts import Chooser, answer, button, page_layout, row, show_words
+from unetr_app.napari.pages.qt import Signal
 
 
 class PredictPage(QWidget):
@@ -28,21 +19,16 @@ class PredictPage(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.bundle = QComboBox()
-        self.bundle.setToolTip("The bundle that segments: an installed one, or a folder")
-        self.browse = QPushButton("Folder…")
-        self.browse.setToolTip("Choose a bundle's folder")
-        self.device = QComboBox()
-        self.device.setToolTip("Where the network runs; auto takes a GPU where there is one")
+        self.bundle = Chooser("The bundle that segments: an installed one, or a folder")
+        self.browse = button("Folder…", tip="Choose a bundle's folder")
+        self.device = Chooser("Where the network runs; auto takes a GPU where there is one")
         self.uncertainty = QCheckBox("Map of uncertainty")
         self.uncertainty.setChecked(True)
         self.uncertainty.setToolTip("Show how undecided each voxel is, too")
-        self.run = QPushButton("Run")
-        self.cancel = QPushButton("Cancel")
+        self.run, self.cancel = button("Run"), button("Cancel")
         self.bar = QProgressBar()
-        self.words = _text()
-        self.question = _text()
-        self.yes = QPushButton("I have looked: trust it and run")
+        self.words, self.question = answer(), answer()
+        self.yes = button("I have looked: trust it and run")
         self._asked = ""
         self._lay_out()
         self.browse.clicked.connect(self._choose_folder)
@@ -74,7 +60,7 @@ class PredictPage(QWidget):
 
     def show_words(self, words: str) -> None:
         """Say how it is going."""
-        self.words.setText(words)
+        show_words(self.words, words)
 
     def show_running(self, running: bool) -> None:
         """Show whether a prediction is under way."""
@@ -115,25 +101,13 @@ class PredictPage(QWidget):
             self.add_bundle(folder)
 
     def _lay_out(self) -> None:
-        bundle = QHBoxLayout()
-        bundle.addWidget(self.bundle, 1)
-        bundle.addWidget(self.browse)
         form = QFormLayout()
-        form.addRow("Bundle", bundle)
+        form.addRow("Bundle", row(self.bundle, self.browse, stretch=0))
         form.addRow("Device", self.device)
         form.addRow("", self.uncertainty)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run)
-        buttons.addWidget(self.cancel)
-        whole = QVBoxLayout(self)
+        whole = page_layout(self)
         whole.addLayout(form)
-        whole.addLayout(buttons)
+        whole.addLayout(row(self.run, self.cancel))
         for part in (self.bar, self.words, self.question, self.yes):
             whole.addWidget(part)
         whole.addStretch(1)
-
-
-def _text() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    return label

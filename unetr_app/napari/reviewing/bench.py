@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QApplication
 
 from unetr_app.errors import DeviceMemory, UnetrError
-from unetr_app.napari.reviewing.background import Background
+from unetr_app.napari.background.pool import Pool
 from unetr_app.napari.reviewing.stock import LayerStock
 from unetr_app.review.survey import findings_of
 
@@ -40,7 +40,7 @@ class Bench(QObject):
     def __init__(self, viewer: Viewer, views: LinkedViews, panel: ReviewPanel):
         super().__init__()
         self.viewer, self.views, self.panel = viewer, views, panel
-        self.background = Background()
+        self.background = Pool()
         self.stock = LayerStock(viewer)
         self.worklist: Any = None
         self.shown: ShownCase | None = None

@@ -89,6 +89,8 @@ class CaseControl:
         """Show a case; the one before is put away."""
         if self._loader is None or (self._shown and case_id == self._case_id):
             return
+        if not self._is_kept():
+            return
         if self._coming is not None:
             self._coming.cancel()
         self._page.show_busy(f"reading {case_id} …")
@@ -167,6 +169,14 @@ class CaseControl:
     @property
     def _case_id(self) -> str:
         return self._desk.loaded.case_id
+
+    def _is_kept(self) -> bool:
+        """Are all strokes on the disk? If a full disk refuses them, the case is not left."""
+        with self._bench.careful():
+            if self._shown is not None:
+                self._desk.keep_strokes()
+            return True
+        return False
 
     def _is_writable(self) -> bool:
         return self._shown is not None and self._bench.may_change(self._shown)

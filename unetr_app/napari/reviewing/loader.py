@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from unetr_app.errors import UnetrError
-from unetr_app.napari.reviewing.background import Background
+from unetr_app.napari.background.pool import Pool
 
 
 class CaseLoader:
@@ -18,7 +18,7 @@ class CaseLoader:
         background: Runs it.
     """
 
-    def __init__(self, load: Callable[[str], Any], background: Background):
+    def __init__(self, load: Callable[[str], Any], background: Pool):
         self._load, self._background = load, background
         self._jobs: dict[str, Future[Any]] = {}
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from unetr_app.errors import InvalidRequest
+from napari.layers import Layer
+
+from unetr_app.errors import InvalidRequest, UnetrError
 from unetr_app.napari.layers import label_layers, map_layer
 from unetr_app.napari.learn_session import LearnSession
 from unetr_app.napari.pages.learn import LearnPage
@@ -12,6 +14,7 @@ from unetr_app.napari.pages.predict import PredictPage
 from unetr_app.napari.predict_session import PredictSession
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.compare import CompareControl
+from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.review.export import export_job
 from unetr_app.volume import Segmentation, Volume
 
@@ -32,6 +35,8 @@ class ModelControl:
         bench.panel.add(self.predict, "Predict", "Segment the open case with a bundle")
         bench.panel.add(self.learn, "Learn", "Fine-tune a bundle on the accepted cases")
         self._case_id = ""
+        self._layers: dict[str, list[Layer]] = {}  # of the open case, by bundle
+        bench.case_leaving.connect(self._forget)
         self._predicting = PredictSession(self.predict, self._volume)
         self._predicting.predicted.connect(self._show)
         self._learning = LearnSession(self.learn)
@@ -40,8 +45,8 @@ class ModelControl:
 
     def close(self) -> None:
         """Ask what is running to stop."""
-        self._predicting.predictor.background.cancel()
-        self._learning.learner.background.cancel()
+        self._predicting.predictor.task.cancel()
+        self._learning.learner.task.cancel()
 
     def _volume(self) -> Volume:
         """The image of the open case.
@@ -61,12 +66,10 @@ class ModelControl:
             self._bench.say(f"{self._case_id} was predicted, but is no longer open.", "warning")
             return
         name = str(segmentation.provenance.get("bundle", "bundle"))
-        for kind, volume in maps.items():
-            layer = map_layer(volume.data[0], volume.geometry, f"{name} {kind}")
-            layer.visible = False
-            shown.add_extra(layer)
-        for layer in label_layers(segmentation, name):
-            layer.contour, layer.editable = 1, False
+        for layer in self._layers.pop(name, []):
+            shown.remove_extra(layer)
+        self._layers[name] = _layers_of(segmentation, maps, name)
+        for layer in self._layers[name]:
             shown.add_extra(layer)
         self._compare.add(name, segmentation)
         self._bench.say(f"Predicted by {name}: shown as outlines; the labels did not change.")
@@ -77,13 +80,35 @@ class ModelControl:
             self._bench.say("No worklist is open.", "warning")
             return
         folder = worklist.folder / _TRAINING_SET
+        self.learn.show_preparing(True)
         self._bench.say("writing the accepted cases …")
         self._bench.background.run(
             lambda: export_job(worklist, "training_set", folder),
             lambda result: self._use(str(result), str(folder)),
-            self._bench.complain,
+            self._complain,
         )
 
     def _use(self, words: str, folder: str) -> None:
+        self.learn.show_preparing(False)
         self.learn.use_dataset(folder)
         self._bench.say(words)
+
+    def _complain(self, problem: UnetrError) -> None:
+        self.learn.show_preparing(False)
+        self._bench.complain(problem)
+
+    def _forget(self, shown: ShownCase) -> None:
+        self._layers.clear()  # the case takes its layers with it
+
+
+def _layers_of(segmentation: Segmentation, maps: dict[str, Volume], name: str) -> list[Layer]:
+    """Maps, not visible yet, and labels on top as outlines."""
+    made: list[Layer] = []
+    for kind, volume in maps.items():
+        layer = map_layer(volume.data[0], volume.geometry, f"{name} {kind}")
+        layer.visible = False
+        made.append(layer)
+    for layer in label_layers(segmentation, name):
+        layer.contour, layer.editable = 1, False
+        made.append(layer)
+    return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unetr_app.io.dicom.window import read_windows
+from unetr_app.io import read_windows
 from unetr_app.review.intensity_windows import IntensityWindow, windows_for
 from unetr_app.review.loaded import LoadedCase
 from unetr_app.review.statistics import LabelStatistics, label_statistics
@@ -45,4 +45,4 @@ def _windows_of(loaded: LoadedCase) -> tuple[IntensityWindow, ...]:
         return ()
     if image is None or image.kind != "dicom-series":
         return windows_for(volume)
-    return windows_for(volume, read_windows(image.paths, frames=image.frames))
+    return windows_for(volume, read_windows(image))

@@ -91,9 +91,16 @@ class ShownCase:
         return order[PLANES.index(plane)]
 
     def add_extra(self, layer: Layer) -> None:
-        """Show one layer more, on top, until the case is left or `remove_extra`."""
+        """Show one layer more, on top, until the case is left or `remove_extra`.
+
+        The tool stays where it was: the layer that is painted on remains the active one.
+        """
+        selection = self._viewer.layers.selection
+        active = selection.active
         self.extras.append(layer)
         self._viewer.layers.append(layer)
+        if active is not None:
+            selection.active = active
 
     def remove_extra(self, layer: Layer) -> None:
         """Take such a layer away again; one that is gone already is no error."""

@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import QTimer
 
 from unetr_app.errors import UnetrError, UnwritableOutput
-from unetr_app.napari.reviewing.background import Background
+from unetr_app.napari.background.pool import Pool
 from unetr_app.napari.reviewing.bench import Bench
 from unetr_app.napari.reviewing.cases import CaseControl
 from unetr_app.review.survey import survey_case, unsurveyed
@@ -27,7 +27,7 @@ class SurveyControl:
 
     def __init__(self, bench: Bench, cases: CaseControl):
         self._bench, self._cases = bench, cases
-        self._background = Background(workers=1)
+        self._background = Pool(workers=1)
         self._left: list[str] = []
         self._worklist: Any = None
         self._is_busy, self._told = False, 0.0

@@ -16,7 +16,6 @@ from unetr_app.review.editing import components, holes, interpolation, margins, 
 from unetr_app.review.editing.brushes import Brush, paint
 from unetr_app.review.editing.change import Change
 from unetr_app.review.editing.history import EditHistory
-from unetr_app.review.editing.painting import Painting
 
 
 class Editor:
@@ -47,16 +46,6 @@ class Editor:
         self.history = history
         self.geometry = geometry
         self.labels = labels
-
-    def start_stroke(self, brush: Brush, label: int | None = None) -> Painting:
-        """Begin a stroke that is seen while it is drawn; call `to` for each move, then `finish`.
-
-        Args:
-            brush: What is painted.
-            label: Of overlapping masks, the label that a brush of value 0 erases.
-        """
-        brush, row = self._brush_and_row(brush, label)
-        return Painting(self.history, self.geometry, brush, row)
 
     def brush(self, brush: Brush, path: ArrayLike, label: int | None = None) -> Change | None:
         """Paint a ball or a disc at a voxel index (3,), or along (N, 3) of them.

@@ -180,14 +180,13 @@ class StrokeJournal:
             base: `base_hash` of the array as it was saved.
 
         Raises:
-            UnwritableOutput: If it cannot be written; the old journal stays as it is.
+            UnwritableOutput: If it cannot be written; the old journal stays as it is until the next
+                step, which begins the new one.
         """
-        head = _head(base)
-        atomic.write_bytes(self.path, head)
-        self._base = base
-        self._end = self._length = len(head)
+        self._base, self._end = base, 0
         self._records, self._pending = [], []
         self.seconds, self.damage, self._is_torn_by_us = 0.0, "", False
+        self._begin()
 
     def _scan(self, content: bytes) -> None:
         end, base = _read_head(content, self.path)
@@ -218,9 +217,7 @@ class StrokeJournal:
     def _write_pending(self) -> None:
         """Put everything pending onto the disk, behind what is whole there."""
         if not self._end:
-            head = _head(self._base)
-            atomic.write_bytes(self.path, head)
-            self._end = self._length = len(head)
+            self._begin()
         try:
             handle = os.open(self.path, _OPEN)
             try:
@@ -240,6 +237,12 @@ class StrokeJournal:
             ) from error
         self._pending = []
         self._is_torn_by_us = False
+
+    def _begin(self) -> None:
+        """Write the head alone, over whatever is there."""
+        head = _head(self._base)
+        atomic.write_bytes(self.path, head)
+        self._end = self._length = len(head)
 
     def _repair(self, handle: int) -> None:
         """Leave only what is whole in the file, and stand at its end."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,6 +16,7 @@ from unetr_app.review.export.report import export_report
 from unetr_app.review.export.reviewed import Reviewed
 from unetr_app.review.export.seg import export_seg
 from unetr_app.review.export.training_set import export_training_set
+from unetr_app.review.standing import require_standing
 from unetr_app.review.worklist import Worklist
 
 Kind = Literal["nifti", "dicom_seg", "report", "training_set"]
@@ -116,16 +118,36 @@ def _case_by_case(
 ) -> Exported:
     one, progress, should_stop = how
     export, ending = _OF_CASES[kind]
+    folders = _folders(p for each in worklist.cases for p in worklist.entry(each).labels.paths)
     failed: list[tuple[str, UnetrError]] = []
     warnings: list[str] = []
     for n, case_id in enumerate(wanted):
         if should_stop():
             raise Cancelled(f"stopped after {n} of {len(wanted)} cases")
         try:
-            said = export(one or worklist.load(case_id), out / f"{case_id}{ending}")
+            found = one or Reviewed.of(worklist.load(case_id))
+            if one is None:
+                require_standing(found.loaded, worklist.decision(case_id))
+            path = out / f"{case_id}{ending}"
+            image = found.loaded.image
+            _require_apart(path, {*folders, *_folders(() if image is None else image.paths)})
+            said = export(found, path)
             warnings += [f"{case_id}: {words}" for words in said]
         except UnetrError as problem:
             failed.append((case_id, problem))
         if progress is not None:
             progress(n + 1, len(wanted))
     return Exported(kind, len(wanted) - len(failed), out, tuple(failed), tuple(warnings))
+
+
+def _folders(paths: Iterable[str]) -> set[str]:
+    return {os.path.dirname(os.path.realpath(path)) for path in paths}
+
+
+def _require_apart(path: Path, folders: Collection[str]) -> None:
+    """Refuse to write over a file beside images or labels: it may be one of them."""
+    if os.path.lexists(path) and os.path.realpath(path.parent) in folders:
+        raise InvalidRequest(
+            "a file of that name lies there, among images and labels that are reviewed",
+            cure="Choose a folder of its own for what is exported.", path=path,
+        )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -15,8 +16,10 @@ from unetr_app.errors import Cancelled, UnetrError
 from unetr_app.io import PathLike, write_json, write_text
 from unetr_app.notice import RESEARCH_NOTICE
 from unetr_app.outputs import read_measurements
+from unetr_app.review.loading import prediction_hash_of
 from unetr_app.review.row import Row
 from unetr_app.review.sources.output_folder import LabelsOfResult
+from unetr_app.review.stamps import Hashes
 from unetr_app.review.version import Version
 from unetr_app.review.versions import Versions
 from unetr_app.review.worklist import Worklist
@@ -49,8 +52,8 @@ def export_report(
 ) -> list[Path]:
     """Write ``review.csv`` (a row a case and label), ``review.json`` and ``review.html``.
 
-    Volumes are those of the newest version, or of the prediction; a comment goes into the files as
-    it was written.
+    Volumes are those of the version that was decided about or saved last, or of the prediction; a
+    comment goes into the files as it was written.
 
     Args:
         worklist: The cases.
@@ -103,24 +106,45 @@ def _labels(worklist: Worklist, row: Row) -> tuple[list[dict[str, Any]], int, st
     """What each label measures, the version that it is of, and what is wrong."""
     if row.problem is not None:
         return [], 0, ""
-    versions = Versions(worklist.case_folder(row.case_id).versions)
-    for number in reversed(versions.numbers()):
-        found = versions.get(number)
+    if number := worklist.decision(row.case_id).version:
+        found = Versions(worklist.case_folder(row.case_id).versions).get(number)
         if isinstance(found, Version):
             return [_edited(found, edit) for edit in found.edits], number, ""
+        return [], number, str(found)
+    try:
+        return _of_prediction(worklist, row), 0, _replaced(worklist, row)
+    except UnetrError as problem:
+        return [], 0, str(problem)
+
+
+def _replaced(worklist: Worklist, row: Row) -> str:
+    """What is wrong where another prediction was decided about than the one that is there."""
+    judged = worklist.decision(row.case_id).prediction_hash
+    if row.status not in ("accepted", "rejected") or not judged:
+        return ""
+    hashes = Hashes(worklist.case_folder(row.case_id).hashes)
+    if judged == prediction_hash_of(worklist.entry(row.case_id), hashes):
+        return ""
+    return f"it was {row.status}, and the prediction was replaced since"
+
+
+def _of_prediction(worklist: Worklist, row: Row) -> list[dict[str, Any]]:
     entry = worklist.entry(row.case_id)
     if isinstance(entry.labels, LabelsOfResult):
         measured = read_measurements(entry.labels.folder)
-        if measured and all({"voxels", "millilitres"} <= one.keys() for one in measured):
-            return (
-                [_one(m["value"], m["name"], m["voxels"], m["millilitres"]) for m in measured],
-                0,
-                "",
-            )
-    try:
-        return _measured(worklist.load(row.case_id).prediction), 0, ""
-    except UnetrError as problem:
-        return [], 0, str(problem)
+        if measured and all(map(_is_whole, measured)):
+            return [_one(m["value"], m["name"], m["voxels"], m["millilitres"]) for m in measured]
+    return _measured(worklist.load(row.case_id).prediction)
+
+
+def _is_whole(measured: dict[str, Any]) -> bool:
+    """Does it hold numbers, as ``unetr segment`` wrote them?"""
+    voxels, millilitres = measured.get("voxels"), measured.get("millilitres")
+    return (
+        isinstance(voxels, int)
+        and isinstance(millilitres, int | float)
+        and (0 <= millilitres < math.inf)
+    )
 
 
 def _edited(version: Version, edit: Any) -> dict[str, Any]:
@@ -148,8 +172,8 @@ def _table(cases: list[dict[str, Any]]) -> str:
     table.writeheader()
     for case in cases:
         plain = {k: v for k, v in case.items() if k != "labels"}
-        plain |= {key: _safe(plain[key]) for key in ("comment", "reviewer", "problem")}
-        plain["flags"] = "; ".join(case["flags"])
+        plain |= {key: _safe(plain[key]) for key in ("comment", "reviewer", "problem", "bundle")}
+        plain["flags"] = _safe("; ".join(case["flags"]))
         for label in case["labels"] or [{}]:
             table.writerow(plain | label | ({"name": _safe(label["name"])} if label else {}))
     return text.getvalue()

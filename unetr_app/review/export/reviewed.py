@@ -45,9 +45,8 @@ class Reviewed:
         if what.is_read_only:
             return cls(what.loaded, what.start, what.loaded.version, what.check_files())
         what.save("exported")
-        number = what.decision.version
-        found = what.versions.get(number) if number else None
-        version = found if isinstance(found, Version) else what.loaded.version
+        found = what.versions.get(what.base) if what.base else None
+        version = found if isinstance(found, Version) else None
         return cls(what.loaded, what.start, version, what.check_files() or what.warnings)
 
     @property

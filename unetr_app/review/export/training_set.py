@@ -15,8 +15,8 @@ from unetr_app.datasets.label_file import LabelFile
 from unetr_app.errors import Cancelled, InvalidRequest, UnetrError, UnreadableInput
 from unetr_app.io import PathLike, write_json, write_segmentation
 from unetr_app.io.volume_writer import write_volume
-from unetr_app.review.decision import Decision
 from unetr_app.review.loaded import LoadedCase
+from unetr_app.review.standing import require_standing
 from unetr_app.review.worklist import Worklist
 from unetr_app.volume import Segmentation
 
@@ -64,7 +64,7 @@ def export_training_set(
         UnwritableOutput: If the disk is full or the folder cannot be written to.
         Cancelled: If ``should_stop`` said so.
     """
-    chosen = [row.case_id for row in worklist.rows() if row.status in statuses and not row.problem]
+    chosen = [row.case_id for row in worklist.rows() if row.status in statuses]
     if not chosen:
         raise InvalidRequest(
             f"no case is {' or '.join(statuses)}", cure="Accept some cases first (key A)."
@@ -102,7 +102,7 @@ def _pair(loaded: LoadedCase, folder: Path, worklist: Worklist) -> Pair:
         raise UnreadableInput(
             "there is no image on the labels' grid to train on", cure="Put the image back."
         )
-    _require_decided(loaded, worklist.decision(loaded.case_id))
+    require_standing(loaded, worklist.decision(loaded.case_id))
     entry = worklist.entry(loaded.case_id)
     folder.mkdir(parents=True)
     if case.problem is not None:  # such as uneven slices, of which a regular grid was made
@@ -110,22 +110,6 @@ def _pair(loaded: LoadedCase, folder: Path, worklist: Worklist) -> Pair:
     subject = entry.subject or (subject_of(case) if case.kind == "dicom-series" else "")
     labels = tuple(LabelFile(str(path), "map") for path in _write_labels(loaded.labels, folder))
     return Pair(loaded.case_id, case, labels, subject or f"case {loaded.case_id}")
-
-
-def _require_decided(loaded: LoadedCase, decision: Decision) -> None:
-    """Refuse labels, or an image, that are not those that the decision was about."""
-    number = 0 if loaded.version is None else loaded.version.number
-    what = ""
-    if decision.version != number:
-        what = f"version {decision.version} cannot be used any more"
-    elif decision.source_hash and decision.source_hash != loaded.source_hash:
-        what = "the image was replaced"
-    elif not number and decision.prediction_hash not in ("", loaded.prediction_hash):
-        what = "the prediction was replaced"
-    if what:
-        raise InvalidRequest(
-            f"{loaded.case_id} was {decision.status}, and {what} since", cure="Review it again."
-        )
 
 
 def _as_file(path: Path, case: Case) -> Case:

@@ -10,7 +10,7 @@ from unetr_app.errors import UnreadableInput
 from unetr_app.io.integrity import open_input, unreadable
 from unetr_app.labels import LabelSet
 from unetr_app.review.sources.entry import Entry, Listed
-from unetr_app.review.sources.ids import identified
+from unetr_app.review.sources.ids import identified, seen_from
 from unetr_app.review.sources.listed_case import WORDS, listed_case, refused
 from unetr_app.review.stamps import stamp_of
 
@@ -40,7 +40,7 @@ def read_csv_source(path: Path, labels: LabelSet | None = None) -> Listed:
 
 def listed(path: Path, entries: list[Entry], stamp: str, title: str = "") -> Listed:
     """All cases of a list; what tells those of one id apart is their files, else their place."""
-    texts = ["|".join(e.labels.paths) or str(n) for n, e in enumerate(entries)]
+    texts = [seen_from(path.parent, e.labels.paths) or str(n) for n, e in enumerate(entries)]
     reviews = path.with_name(f"{path.stem}.reviews")
     return Listed(title or path.stem, identified(entries, texts), reviews, (), (path,), stamp)
 

@@ -59,12 +59,21 @@ def _entry(
     row: Any, path: Path, where: str, known: LabelSet | None, channels: tuple[str, ...]
 ) -> Entry:
     if not isinstance(row, dict):
-        problem = UnreadableInput(f"{where} is no object with image and label", path=path)
+        problem = UnreadableInput(
+            f"{where} is no object with image and label",
+            cure='Write it as {"image": path, "label": path}.', path=path,
+        )  # fmt: skip
         return refused(where, problem)
     fields = cast("dict[str, Any]", row)
     image, label = str(fields.get("image") or ""), str(fields.get("label") or "")
     subject = str(fields.get("subject") or "")
-    cells = {"id": stem(image or label), "image": image, "labels": label, "subject": subject}
+    name = stem(image or label) if image or label else ""
+    cells = {
+        "id": name,
+        "image": image,
+        "labels": label,
+        "subject": subject,
+    }
     if len(channels) < 2:
         cells["modality"] = "".join(channels)
     entry = listed_case(cells, path.parent, where, known)

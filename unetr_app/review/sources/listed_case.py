@@ -49,8 +49,9 @@ def listed_case(
     paths = tuple(_beside(folder, part) for part in labels.split("|") if part.strip())
     image = _beside(folder, said["image"]) if said["image"] else ""
     mean, map_path = _uncertainty(said["uncertainty"], folder)
+    named_after = said["image"] or next(iter(paths), "")
     return Entry(
-        said["id"] or stem(said["image"] or paths[0] if paths else said["image"]) or where,
+        said["id"] or (stem(named_after) if named_after else where.replace(" ", "-")),
         FilesOfLabels(paths, known),
         partial(image_at, image) if image else no_image,
         kind=_kind(image),

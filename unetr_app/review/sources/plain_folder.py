@@ -12,7 +12,7 @@ from unetr_app.labels import LabelSet
 from unetr_app.outputs import REVIEWS
 from unetr_app.review.sources.entry import Entry, Listed
 from unetr_app.review.sources.files_of_labels import FilesOfLabels
-from unetr_app.review.sources.ids import identified
+from unetr_app.review.sources.ids import identified, seen_from
 
 _MOST_NOTES = 5
 
@@ -46,7 +46,7 @@ def read_plain_folder(
         notes.append(f"and {len(found.unmatched) - _MOST_NOTES} more files of labels have no image")
     if found.unlabelled:
         notes.append(f"images without labels that were left out: {found.unlabelled}")
-    texts = ["|".join(entry.labels.paths) for entry in entries]
+    texts = [seen_from(folder, entry.labels.paths) for entry in entries]
     named = identified(entries, texts)
     return Listed(folder.resolve().name, named, folder / REVIEWS, tuple(notes))
 

@@ -1,20 +1,18 @@
-"""Background: work in threads whose results come back to the window's own thread."""
+"""Pool: work in threads whose results come back to the window's own thread."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from unetr_app.errors import DeviceMemory, UnetrError
+from unetr_app.errors import UnetrError
+from unetr_app.napari.background.failing import as_ours
 
-_LOG = logging.getLogger(__name__)
 
-
-class Background(QObject):
+class Pool(QObject):
     """Runs functions in threads; what they give, or raise, is handed over in the window's thread.
 
     Layers and widgets are touched there alone.
@@ -82,17 +80,4 @@ class Background(QObject):
         if error is None:
             then(future.result())
         else:
-            otherwise(_as_ours(error))
-
-
-def _as_ours(error: BaseException) -> UnetrError:
-    """An error that helps, whatever was raised."""
-    if isinstance(error, UnetrError):
-        return error
-    if isinstance(error, MemoryError):
-        return DeviceMemory("the computer ran out of memory", cure="Close other programs.")
-    _LOG.debug("work in the background failed", exc_info=error)
-    return UnetrError(
-        f"internal error of type {type(error).__name__}",
-        cure="Set the logging level to debug to see the details, and report them.",
-    )
+            otherwise(as_ours(error))

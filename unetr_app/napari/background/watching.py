@@ -1,4 +1,4 @@
-"""Watching: a background's events brought into the window's thread, until the window goes."""
+"""Watching: a task's events brought into the window's thread, until the window goes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QApplication, QWidget
 
-from unetr_app.napari.background import Background
+from unetr_app.napari.background.task import Task
 
 _EVERY_MS = 50
 
@@ -20,21 +20,21 @@ class Watch(QObject):
     handed on; its thread ends by itself.
 
     Args:
-        background: What to look at.
+        task: What to look at.
         widget: Whose life it shares.
         take: Called with each event.
     """
 
-    def __init__(self, background: Background, widget: QWidget, take: Callable[[Any], None]):
+    def __init__(self, task: Task, widget: QWidget, take: Callable[[Any], None]):
         super().__init__(widget)
-        self._background, self._take = background, take
+        self._task, self._take = task, take
         self._timer = QTimer(self)
         self._timer.setInterval(_EVERY_MS)
         self._timer.timeout.connect(self.look)
-        widget.destroyed.connect(background.cancel)
+        widget.destroyed.connect(task.cancel)
         program = QApplication.instance()
         if program is not None:
-            program.aboutToQuit.connect(background.cancel)
+            program.aboutToQuit.connect(task.cancel)
 
     def begin(self) -> None:
         """Work has begun."""
@@ -42,8 +42,8 @@ class Watch(QObject):
 
     def look(self) -> None:
         """Hand on what has come."""
-        running = self._background.is_running
-        for event in self._background.events():
+        running = self._task.is_running
+        for event in self._task.events():
             self._take(event)
         if not running:
             self._timer.stop()

@@ -1,4 +1,4 @@
-"""Background: work in a thread that tells of itself through a queue, and never touches Qt."""
+"""Task: work in a thread that tells of itself through a queue, and never touches Qt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from unetr_app.errors import Cancelled, InvalidRequest, UnetrError
+from unetr_app.errors import Cancelled, InvalidRequest
+from unetr_app.napari.background.failing import as_ours
 
 Post = Callable[[Any], None]
 ShouldStop = Callable[[], bool]
@@ -42,7 +43,7 @@ class Stopped:
     """The work has ended because it was asked to."""
 
 
-class Background:
+class Task:
     """One piece of work at a time, beside the window's own thread.
 
     What the work posts, and at last `Done`, `Failed` or `Stopped`, waits until `events` takes it:
@@ -102,9 +103,5 @@ def _run(work: Work, post: Post, should_stop: ShouldStop) -> None:
         post(Done(work(post, should_stop)))
     except Cancelled:
         post(Stopped())
-    except UnetrError as error:
-        post(Failed(str(error)))
-    except MemoryError:
-        post(Failed("Memory ran out. Close other programs, or choose another device."))
     except Exception as error:  # a bundle may raise anything, and a thread has no caller
-        post(Failed(f"Internal error of type {type(error).__name__}. Please report it."))
+        post(Failed(str(as_ours(error))))
