@@ -249,9 +249,10 @@ def following(room: Room, image: Any, labels: Labels, found: dict[str, Any]) -> 
                  side.layers[1].contour, side.layers[1].visible) for side in sides]  # fmt: skip
     found["mirrored"] = np.array(mirrored, float)
     labels.opacity, labels.contour, labels.visible = 0.5, 0, True
-    sides[0].layers[1].selected_label, sides[1].layers[1].brush_size = 2, 7
-    found["from the sides"] = (labels.selected_label, labels.brush_size)
-    found["in both sides"] = [side.layers[1].brush_size for side in sides]
+    sides[0].layers[1].selected_label, sides[1].layers[1].contour = 2, 7
+    found["from the sides"] = (labels.selected_label, labels.contour)
+    found["in both sides"] = [side.layers[1].contour for side in sides]
+    labels.contour = 0
     found["units"] = [str(unit) for side in sides for unit in side.layers[1].units]
     room.viewer.layers.move(0, 2)
     found["moved names"] = [[one.name for one in side.layers] for side in (room.viewer, *sides)]

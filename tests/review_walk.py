@@ -24,8 +24,9 @@ except Exception as error:
 from tests.review_stage import FRONT_LEFT, GRID, Hands, make_output_folder
 from unetr_app.checksum import sha256_of
 from unetr_app.errors import CaseInUse
+from unetr_app.napari.pages.labels import LOCK
 from unetr_app.napari.reviewing.program import open_window
-from unetr_app.review.display import to_point
+from unetr_app.review.display import PLANES, to_point
 from unetr_app.review.worklist import open_worklist
 from unetr_app.volume import Segmentation
 
@@ -86,9 +87,17 @@ class Walk:
         self.picture("review")
 
     def step_through(self) -> None:
-        """Next, next, previous, by keyboard, from two planes."""
+        """Next, next, previous, by keyboard, from two planes; each case is fitted to them."""
+        models = [self.window.views.model(plane) for plane in PLANES]
+        self.window.views.reset_views()
+        fitted = [model.scene.camera.zoom for model in models]
+        for model in models:
+            model.scene.camera.zoom *= 5
         self.hands.key("N")
         self.hands.wait_for_case("case_2")
+        self.seen["zoom of the next"] = [
+            model.scene.camera.zoom / zoom for model, zoom in zip(models, fitted, strict=True)
+        ]
         self.hands.key("N", "coronal")
         self.hands.wait_for_case("case_3")
         self.hands.key("N")
@@ -120,6 +129,34 @@ class Walk:
         self.hands.click(self.window.panel.edit.operations.buttons["grow"])
         self.seen["steps"] = list(history.steps)
         self.edited = history.data.copy()
+
+    def measure_brush(self) -> None:
+        """A dot of each tool in each plane, in mm along i, j and k; all taken back."""
+        history, at = self.desk.history, to_point([15, 13, 6], GRID)
+        self.window.edits.set_brush(9)
+        for key, tool in (("B", "brush"), ("D", "ball")):
+            self.hands.key(key)
+            for plane in PLANES:
+                begin = history.data.copy()
+                self.window.views.move_to(at)
+                self.hands.drag([self.window.views.point], plane)
+                where = np.argwhere(history.data != begin)
+                wide = (np.ptp(where, axis=0) + 1) * GRID.spacing
+                self.seen[f"{tool} {plane}"] = wide.tolist()
+                self.hands.key("Ctrl+Z", plane)
+                assert np.array_equal(history.data, begin)
+
+    def lock(self) -> None:
+        """A padlock that is shut holds in the next case too."""
+        page = self.window.panel.labels
+        page._press(1, LOCK)
+        self.hands.key("N")
+        self.hands.wait_for_case("case_2")
+        self.seen["locked in the next case"] = sorted(self.desk.history.locked)
+        page._press(1, LOCK)
+        self.seen["unlocked"] = sorted(self.desk.history.locked)
+        self.hands.key("P")
+        self.hands.wait_for_case("case_1")
 
     def decide(self) -> None:
         """Accept, flag, grade, comment, reject, by keyboard."""
@@ -215,6 +252,8 @@ def main(folder: Path, result: Path, pictures: Path | None) -> None:
     walk = Walk(folder, pictures)
     walk.look()
     walk.step_through()
+    walk.measure_brush()
+    walk.lock()
     walk.edit()
     walk.decide()
     walk.predict()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -315,6 +316,28 @@ def test_a_label_can_be_added_and_a_value_without_a_name_is_kept(worklist: Workl
     assert loaded.saved is not None
     assert np.array_equal(loaded.saved.data, painted)
     assert loaded.prediction.labels.names == ("Anterior", "Posterior")
+
+
+def test_strokes_that_were_taken_back_do_not_reopen_what_is_accepted(worklist: Worklist) -> None:
+    with worklist.open("case_1", "anna") as desk:
+        paint(desk, 100)
+        desk.history.undo()
+        desk.record(replace(desk.decision, status="accepted"))
+        assert not desk.is_unsaved
+        assert worklist.row("case_1").status == "accepted"
+        assert desk.history.redo() is not None
+        assert desk.is_unsaved
+        painted = voxels(desk)
+    with worklist.open("case_1", "anna") as desk:
+        assert (voxels(desk) == painted).all()
+
+
+def test_what_is_rejected_with_edits_is_rejected(worklist: Worklist) -> None:
+    with worklist.open("case_1", "anna") as desk:
+        paint(desk, 100)
+        desk.record(replace(desk.decision, status="rejected"))
+        assert desk.versions.numbers() == [1]
+    assert worklist.row("case_1").status == "rejected"
 
 
 def test_what_is_decided_holds_though_the_newest_version_is_damaged(worklist: Worklist) -> None:

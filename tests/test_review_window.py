@@ -69,6 +69,26 @@ def test_the_last_case_is_said_to_be_the_last(seen):
     assert "last case" in seen["after the last"]
 
 
+def test_the_next_case_is_fitted_to_its_views(seen):
+    assert seen["zoom of the next"] == pytest.approx([1, 1, 1], rel=0.01)
+
+
+@pytest.mark.parametrize("tool", ["brush", "ball"])
+@pytest.mark.parametrize(("plane", "thin"), [("axial", 2), ("coronal", 1), ("sagittal", 0)])
+def test_a_brush_is_as_wide_in_mm_in_every_plane(seen, plane, thin, tool):
+    spacing = [1.0, 1.2, 2.5]
+    for axis, wide in enumerate(seen[f"{tool} {plane}"]):
+        if axis == thin and tool == "brush":
+            assert wide == pytest.approx(spacing[axis])
+        else:
+            assert wide == pytest.approx(9, abs=spacing[axis])
+
+
+def test_a_padlock_holds_from_case_to_case(seen):
+    assert seen["locked in the next case"] == [1]
+    assert seen["unlocked"] == []
+
+
 def test_a_stroke_in_a_plane_changes_that_plane_alone(seen):
     voxels, slices = seen["painted axial"]
     assert voxels > 20

@@ -155,7 +155,7 @@ class Desk:
         self.history.values = self.table.values
 
     def record(self, decision: Decision) -> Decision:
-        """Keep what the reviewer decides; what is accepted is saved first where it was edited.
+        """Keep what the reviewer decides; what is concluded is saved first where it was edited.
 
         Args:
             decision: Reviewer, time and version are filled in.
@@ -168,8 +168,8 @@ class Desk:
             UnwritableOutput: If it cannot be written.
         """
         self._require_writable()
-        if decision.status == "accepted":
-            self.save("accepted")
+        if decision.status in ("accepted", "rejected"):
+            self.save(decision.status)  # what is decided is a version; no stroke is left open
         whole = replace(
             decision, comment=writable(decision.comment), reviewer=self.reviewer, when=now(),
             version=self._base,
@@ -193,6 +193,7 @@ class Desk:
         self._require_writable()
         self.check_files()
         if np.array_equal(self.history.data, self.start.data):
+            self._settle()
             return None
         labels = self.labels
         how = Circumstances(
@@ -334,6 +335,12 @@ class Desk:
         with suppress(Exception):  # damaged: then nobody knows
             return self.versions.read(base, self.start.geometry)  # pyright: ignore
         return None
+
+    def _settle(self) -> None:
+        """Strokes that took each other back are no edits: the case need not stay open for them."""
+        if self.is_unsaved:
+            self._begin_journal()
+        self._steps_saved = len(self.history.steps)
 
     def _begin_journal(self) -> None:
         """Strokes from here on begin with the version that was just saved.

@@ -171,8 +171,8 @@ class EditControl:
             layer.mode = mode if layer is active else "pan_zoom"
         active.n_edit_dimensions = dimensions
         active.selected_label = shown.value_in_layer(self._value)
-        active.brush_size = max(1.0, self._brush_mm / min(active.scale))
         self._bench.viewer.layers.selection.active = active
+        self._bench.views.set_brush(active, self._brush_mm)
 
     def _record(self, layer: Labels, pieces: Sequence[Piece], name: str) -> None:
         """A stroke was painted, in whichever view."""

@@ -52,23 +52,33 @@ class ExportControl(QObject):
         self._page.show_progress(0, len(wanted["kinds"]))
         folder = Path(wanted["folder"])
 
-        def work() -> list[Exported]:
-            return [
-                export_job(worklist, kind, folder / kind if kind == "training_set" else folder,
-                           one=one, progress=self._progress.emit)
-                for kind in wanted["kinds"]
-            ]  # fmt: skip
+        def work() -> tuple[list[Exported], list[UnetrError]]:
+            done: list[Exported] = []
+            problems: list[UnetrError] = []
+            for kind in wanted["kinds"]:
+                place = folder / kind if kind == "training_set" else folder
+                try:
+                    done.append(
+                        export_job(worklist, kind, place, one=one, progress=self._progress.emit)
+                    )
+                except UnetrError as problem:  # the other kinds are wanted all the same
+                    problems.append(problem)
+            return done, problems
 
         self._bench.background.run(work, self._show, self._fail)
 
     def _begin(self, shown: ShownCase) -> None:
         self._page.show_available(unavailable(shown.desk))
 
-    def _show(self, results: Sequence[Exported]) -> None:
-        words = " ".join(str(result) for result in results)
+    def _show(self, found: tuple[Sequence[Exported], Sequence[UnetrError]]) -> None:
+        results, problems = found
+        words = " ".join(str(one) for one in (*results, *problems))
         warnings = [one for result in results for one in result.warnings]
         self._page.show_result("\n".join([words, *warnings]))
-        self._bench.say(words, "warning" if any(result.failed for result in results) else "info")
+        if problems:
+            self._bench.say(words, "error")
+        else:
+            self._bench.say(words, "warning" if any(one.failed for one in results) else "info")
 
     def _fail(self, problem: UnetrError) -> None:
         self._page.show_result(str(problem))

@@ -127,6 +127,10 @@ class LinkedViews(QSplitter):
         """Show in all views what an operation changed in a layer's array."""
         self._layers.refresh(layer)
 
+    def set_brush(self, layer: Labels, diameter_mm: float) -> None:
+        """Make the brush of a layer as wide in mm in all views."""
+        self._layers.set_brush(layer, diameter_mm)
+
     def set_letters(self, plane: Plane, letters: Letters) -> None:
         """Say what the edges of a view show.
 

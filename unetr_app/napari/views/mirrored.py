@@ -24,7 +24,7 @@ _FOLLOWED = (
     "data", "name", "visible", "opacity", "blending", "editable", "mode",
     "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels",
     "contrast_limits_range", "contrast_limits", "gamma", "colormap", "interpolation2d",
-    "contour", "selected_label", "show_selected_label", "brush_size", "n_edit_dimensions",
+    "contour", "selected_label", "show_selected_label", "n_edit_dimensions",
     "preserve_labels", "contiguous", "features",
 )  # fmt: skip
 _NOT_IN_STATE = (
@@ -42,7 +42,10 @@ class SideImage(Image):
 
 
 class SideLabels(Labels):
-    """Labels in a side view, without a thumbnail."""
+    """Labels in a side view, without a thumbnail; the cursor is as large as a ball it paints."""
+
+    def _calculate_cursor_size(self) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.brush_size * _voxel_mm(self)
 
     def _update_thumbnail(self) -> None:
         pass
@@ -80,6 +83,15 @@ class MirroredLayers:
         """Show data that was changed in place, in all views."""
         for one in (layer, *self.mirrors(layer)):
             one.refresh(extent=False, thumbnail=one is layer, highlight=False)
+
+    def set_brush(self, layer: Labels, diameter_mm: float) -> None:
+        """Make the brush as wide in mm in each view, whatever the spacings of its plane are.
+
+        napari counts in voxels of the finest spacing that is painted along, and paints odd ones.
+        """
+        for one in (layer, *self.mirrors(layer)):
+            assert isinstance(one, Labels)
+            one.brush_size = 2 * max(0, round((diameter_mm / _voxel_mm(one) - 1) / 2)) + 1
 
     def close(self) -> None:
         """Take the mirrored layers away; the main viewer keeps its own."""
@@ -192,6 +204,13 @@ def _show(layers: list[Any], changed: tuple[slice, ...]) -> None:
             for axis in shown.not_displayed
         ):
             layer.refresh(extent=False, thumbnail=False, highlight=False)
+
+
+def _voxel_mm(layer: Labels) -> float:
+    """The finest spacing along the axes that a brush paints along."""
+    is_ball = layer.n_edit_dimensions == layer.ndim
+    axes = range(layer.ndim) if is_ball else layer._slice_input.displayed
+    return float(min(abs(layer.scale[axis]) for axis in axes))
 
 
 def _mirror(layer: Layer) -> Layer:
