@@ -8,6 +8,7 @@ import numpy as np
 
 from unetr_app.errors import UnetrError
 from unetr_app.review.expected import ExpectedRanges, trained_ranges
+from unetr_app.review.findings import said_of
 from unetr_app.review.flags import quality_flags
 from unetr_app.review.loaded import LoadedCase
 from unetr_app.review.statistics import LabelStatistics, label_statistics
@@ -44,7 +45,10 @@ def findings_of(loaded: LoadedCase, statistics: tuple[LabelStatistics, ...]) -> 
     """
     expected = _expected(loaded.bundle.get("name", ""))
     flags = quality_flags(statistics, loaded.geometry, expected=expected)
-    found: dict[str, Any] = {"flags": [flag.sentence for flag in flags]}
+    found: dict[str, Any] = {
+        "flags": [flag.sentence for flag in flags],
+        "labels": [said_of(row) for row in statistics],
+    }
     if loaded.uncertainty is not None:
         labels = loaded.labels
         inside = labels.data.any(axis=0) if labels.is_overlapping else labels.data != 0

@@ -23,6 +23,7 @@ from unetr_app.review.row import Row
 from unetr_app.review.sources import Entry, Listed, read_source
 from unetr_app.review.stamps import stamp_of
 from unetr_app.review.strokes import holds_steps
+from unetr_app.review.unusual import unusual
 from unetr_app.review.versions import Versions
 
 
@@ -70,6 +71,8 @@ class Worklist:
         self._listed = self._read()
         self._entries = {entry.id: entry for entry in self._listed.entries}
         self._seen: dict[str, _Seen] = {}
+        self._compared: list[Findings] = []
+        self._unusual: dict[str, tuple[str, ...]] = {}
 
     @property
     def title(self) -> str:
@@ -94,6 +97,7 @@ class Worklist:
     def rows(self) -> list[Row]:
         """What is known of each case; only files that changed since the last call are read."""
         self._follow_source()
+        self._compare()
         return [self._row(entry) for entry in self._entries.values()]
 
     def row(self, case_id: str) -> Row:
@@ -202,6 +206,12 @@ class Worklist:
                 self._listed = self._read()
                 self._entries = {entry.id: entry for entry in self._listed.entries}
 
+    def _compare(self) -> None:
+        """Find what is unusual among the cases, where findings changed since the last time."""
+        found = {entry.id: self._look(entry).findings for entry in self._entries.values()}
+        if list(found.values()) != self._compared:
+            self._compared, self._unusual = list(found.values()), unusual(found)
+
     def _row(self, entry: Entry) -> Row:
         seen = self._look(entry)
         decision, findings = seen.decision, seen.findings
@@ -209,7 +219,8 @@ class Worklist:
         mean = findings.uncertainty
         return Row(
             entry.id, entry.kind, entry.modality or findings.modality,
-            " ".join(filter(None, named)), findings.flags or (),
+            " ".join(filter(None, named)),
+            (*(findings.flags or ()), *self._unusual.get(entry.id, ())),
             entry.mean_uncertainty if mean is None else mean,
             "editing" if seen.unsaved else decision.status,
             decision.flagged, decision.grade, decision.comment, decision.reviewer, decision.when,
