@@ -287,14 +287,14 @@ def test_the_clock_stands_still_in_breaks() -> None:
     assert clock.seconds == 13.0
 
 
-def test_the_log_holds_no_paths(worklist: Worklist) -> None:
+def test_the_log_holds_no_paths(worklist: Worklist, tmp_path: Path) -> None:
     with worklist.open("case_1", "anna") as desk:
         paint(desk, 100)
         desk.record(Decision("accepted"))
-        desk.note("exported", format="nifti")
+    export_job(worklist, "nifti", tmp_path / "exports")
     text = worklist.case_folder("case_1").log.read_text()
     events = [json.loads(line)["event"] for line in text.splitlines()]
-    assert events == ["opened", "saved", "decided", "exported", "closed"]
+    assert events == ["opened", "saved", "decided", "closed", "exported"]
     assert str(out_of(worklist).parent) not in text
 
 

@@ -258,15 +258,6 @@ class Desk:
         self._warn(*told)
         return told
 
-    def note(self, event: str, **fields: object) -> None:
-        """Log something else that was done, such as an export.
-
-        Raises:
-            UnwritableOutput: If it cannot be written.
-        """
-        self._require_writable()
-        self._log.append(event, reviewer=self.reviewer, **fields)
-
     def keep_strokes(self) -> None:
         """Try again to write strokes that a full disk refused; nothing where there are none.
 

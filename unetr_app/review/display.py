@@ -103,23 +103,6 @@ def to_point(index: Sequence[float], geometry: Geometry) -> Triple:
     return a, b, c
 
 
-def nearest_index(point: Sequence[float], geometry: Geometry) -> Shape:
-    """The voxel (i, j, k) on ``geometry`` nearest to display coordinates, kept inside the grid.
-
-    Example:
-        >>> nearest_index((-14.0, 0.2, 9.0), Geometry((4, 5, 6), np.diag([1.0, 1.0, 3.0, 1.0])))
-        (0, 0, 5)
-    """
-    where = place(geometry)
-    order, flips = geometry.reorientation(DISPLAY_CODES)
-    found = [0, 0, 0]
-    for n, old in enumerate(order):
-        v = round((point[n] - where.translate[n]) / where.scale[n])
-        v = min(max(v, 0), where.shape[n] - 1)
-        found[old] = where.shape[n] - 1 - v if n in flips else v
-    return found[0], found[1], found[2]
-
-
 def tilt_deg(geometry: Geometry) -> float:
     """The largest angle between a grid axis and the patient's axis nearest to it."""
     cosine = [abs(geometry.direction[w, n]) for n, w in enumerate(geometry.world_axes)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from unetr_app.errors import Cancelled, InvalidRequest, UnetrError
+from unetr_app.errors import Cancelled, InvalidRequest, UnetrError, UnwritableOutput
 from unetr_app.io import PathLike
 from unetr_app.review.desk import Desk
 from unetr_app.review.export.nifti import export_nifti
@@ -16,6 +16,7 @@ from unetr_app.review.export.report import export_report
 from unetr_app.review.export.reviewed import Reviewed
 from unetr_app.review.export.seg import export_seg
 from unetr_app.review.export.training_set import export_training_set
+from unetr_app.review.log import Log
 from unetr_app.review.standing import require_standing
 from unetr_app.review.worklist import Worklist
 
@@ -131,13 +132,25 @@ def _case_by_case(
             path = out / f"{case_id}{ending}"
             image = found.loaded.image
             _require_apart(path, {*folders, *_folders(() if image is None else image.paths)})
-            said = export(found, path)
+            said = (*export(found, path), *_logged(worklist, case_id, kind, found))
             warnings += [f"{case_id}: {words}" for words in said]
         except UnetrError as problem:
             failed.append((case_id, problem))
         if progress is not None:
             progress(n + 1, len(wanted))
     return Exported(kind, len(wanted) - len(failed), out, tuple(failed), tuple(warnings))
+
+
+def _logged(worklist: Worklist, case_id: str, kind: Kind, found: Reviewed) -> tuple[str, ...]:
+    """Note in the case's log what was exported of it; a warning where that cannot be."""
+    folder = worklist.case_folder(case_id)
+    number = 0 if found.version is None else found.version.number
+    try:
+        folder.make()
+        Log(folder.log).append("exported", kind=kind, version=number)
+    except UnwritableOutput as problem:
+        return (f"the export is not in its log: {problem}",)
+    return ()
 
 
 def _folders(paths: Iterable[str]) -> set[str]:
