@@ -18,6 +18,7 @@ from tests.review_out import made, paint, voxels, write_out
 from unetr_app.errors import CaseInUse, InvalidRequest, UnwritableOutput
 from unetr_app.review.clock import Clock
 from unetr_app.review.decision import Decision
+from unetr_app.review.export import export_job
 from unetr_app.review.worklist import Worklist, open_worklist
 
 HOLD = """
