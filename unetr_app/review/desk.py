@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -200,11 +201,12 @@ class Desk:
             self.reviewer, reason, self._base, self._unsaved_seconds,
             self.history.steps[self._steps_saved :], self.warnings, self._dice,
         )  # fmt: skip
-        version = self.versions.add(
-            labels,
-            described(labels, self.start, self.loaded, how),
-            after=highest_version(self._log.events()),
-        )
+        with _spoken():
+            version = self.versions.add(
+                labels,
+                described(labels, self.start, self.loaded, how),
+                after=highest_version(self._log.events()),
+            )
         self.start, self.table, self._base = labels, labels.labels, version.number
         self._dice = {e.value: e.dice_after for e in version.edits if e.dice_after is not None}
         self._seconds_before, self._seconds_saved = 0.0, self.seconds
@@ -379,3 +381,16 @@ def _keep(journal: StrokeJournal, seconds: float) -> None:
     except UnwritableOutput:
         if pending:
             raise
+
+
+@contextmanager
+def _spoken() -> Generator[None]:
+    """Say of a version that cannot be written what a reviewer can do."""
+    try:
+        yield
+    except UnwritableOutput as problem:
+        raise UnwritableOutput(
+            f"the version is not saved: {problem.cause}",
+            cure="Free some space, or check that you may write there, then save or accept again; "
+            "no edit is lost.",
+        ) from problem

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QApplication
 
-from unetr_app.errors import DeviceMemory, UnetrError
+from unetr_app.errors import DeviceMemory, UnetrError, UnwritableOutput
 from unetr_app.napari.background.pool import Pool
 from unetr_app.napari.reviewing.stock import LayerStock
 from unetr_app.review.survey import findings_of
@@ -64,8 +64,9 @@ class Bench(QObject):
             return
         with self.careful():
             found = findings_of(shown.desk.loaded, tuple(statistics))
-            self.worklist.note_findings(shown.desk.case_id, found)
-            self.rows_changed.emit()
+            with suppress(UnwritableOutput):  # a full disk speaks where something can be lost
+                self.worklist.note_findings(shown.desk.case_id, found)
+                self.rows_changed.emit()
 
     @contextmanager
     def careful(self) -> Generator[None]:

@@ -260,6 +260,7 @@ class CaseControl:
     def _record(self, **changes: Any) -> bool:
         """Keep a decision; what is accepted is saved first where it was edited."""
         is_done = False
+        self._bench.say("")  # what went wrong before may be right now
         with self._bench.careful(), self._bench.busy():
             self._desk.record(replace(self._desk.decision, **changes))
             is_done = True
