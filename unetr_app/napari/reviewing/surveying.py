@@ -15,10 +15,11 @@ from unetr_app.review.survey import survey_case, unsurveyed
 
 _EVERY_MS = 500
 _TELL_EVERY_S = 3.0  # the table is drawn anew no more often
+_STILL_S = 5.0  # after a case was shown: who goes on at once is not made to wait
 
 
 class SurveyControl:
-    """Measures one case after another in a thread, whenever no case is being read.
+    """Measures one case after another in a thread, while the reviewer stays with a case.
 
     Args:
         bench: Shared by all controls.
@@ -30,7 +31,7 @@ class SurveyControl:
         self._background = Pool(workers=1)
         self._left: list[str] = []
         self._worklist: Any = None
-        self._is_busy, self._told = False, 0.0
+        self._is_busy, self._told, self._shown = False, 0.0, 0.0
         self._timer = QTimer()
         self._timer.setInterval(_EVERY_MS)
         self._timer.timeout.connect(self._next)
@@ -42,7 +43,8 @@ class SurveyControl:
         self._background.close()
 
     def _begin(self) -> None:
-        """A worklist was opened: see what nobody measured yet."""
+        """A case is shown; the first of a worklist: see what nobody measured yet."""
+        self._shown = time.monotonic()
         if self._worklist is self._bench.worklist:
             return
         self._worklist = self._bench.worklist
@@ -50,7 +52,8 @@ class SurveyControl:
         self._timer.start()
 
     def _next(self) -> None:
-        if self._is_busy or not all(job.done() for job in self._cases.ahead):
+        is_reading = not all(job.done() for job in self._cases.ahead)
+        if self._is_busy or is_reading or time.monotonic() - self._shown < _STILL_S:
             return
         if not self._left:
             self._timer.stop()
