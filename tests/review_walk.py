@@ -231,6 +231,22 @@ class Walk:
         self.seen["export is the edit"] = bool(np.array_equal(found.data, self.edited))
         self.seen["export is on the grid"] = found.geometry.is_close(self.desk.start.geometry)
 
+    def dock(self) -> None:
+        """The widgets that napari's menu offers, made as napari makes them."""
+        import napari
+        from napari._qt.qt_main_window import _instantiate_dock_widget
+
+        from unetr_app.napari.model_widgets import learn_widget, predict_widget
+        from unetr_app.napari.reviewing.widget import ReviewWidget
+
+        viewer = napari.Viewer(show=False)
+        for made in (ReviewWidget, predict_widget, learn_widget):
+            widget = _instantiate_dock_widget(made, viewer)
+            viewer.window.add_dock_widget(widget, name=made.__name__)
+        self.seen["docks"] = sorted(viewer.window.dock_widgets)
+        viewer.close()
+        self.hands.settle(0.3)
+
     def leave(self) -> None:
         """Close the window; nothing is held, the prediction is as it was."""
         self.window.bench.viewer.close()
@@ -260,6 +276,7 @@ def main(folder: Path, result: Path, pictures: Path | None) -> None:
     walk.share()
     walk.export()
     walk.leave()
+    walk.dock()
     result.write_text(json.dumps(walk.seen, indent=1))
 
 

@@ -133,3 +133,7 @@ def test_predictions_are_outlines_in_register_that_change_nothing(seen):
 
 def test_the_prediction_never_changes(seen):
     assert seen["prediction"] == seen["prediction at the end"]
+
+
+def test_napari_can_make_every_widget_of_its_menu(seen):
+    assert {"ReviewWidget", "predict_widget", "learn_widget"} <= set(seen["docks"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 from qtpy.QtWidgets import QWidget
 
 from unetr_app.errors import InvalidRequest
@@ -14,16 +15,20 @@ from unetr_app.napari.pages.predict import PredictPage
 from unetr_app.napari.predict_session import PredictSession
 from unetr_app.volume import Segmentation, Volume
 
-if TYPE_CHECKING:
-    import napari.viewer
 
-
-def predict_widget(viewer: napari.viewer.Viewer) -> QWidget:
+def predict_widget(viewer: napari.Viewer | None = None) -> QWidget:
     """Segment the selected image layers, and add the labels in register.
 
     Args:
-        viewer: Whose layers.
+        viewer: Whose layers; where absent those of the window that asks: napari hands its viewer
+            to classes only.
+
+    Raises:
+        InvalidRequest: If there is no window.
     """
+    viewer = viewer or napari.current_viewer()
+    if viewer is None:
+        raise InvalidRequest("there is no napari window", cure="Open one first.")
     page = PredictPage()
     session = PredictSession(page, lambda: _selected_volume(viewer))
 

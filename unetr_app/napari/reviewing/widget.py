@@ -14,12 +14,13 @@ class ReviewWidget(QWidget):
     """Asks for a worklist, and makes its window a place to review it.
 
     Args:
-        viewer: The window's viewer.
+        napari_viewer: The window's viewer; napari gives it to a parameter of this name.
     """
 
-    def __init__(self, viewer: napari.Viewer):
+    def __init__(self, napari_viewer: napari.Viewer):
         super().__init__()
-        self._window = ReviewWindow(getattr(viewer, "__wrapped__", viewer), has_panel_dock=False)
+        viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self._window = ReviewWindow(viewer, has_panel_dock=False)
         self._folder = QPushButton("Open a folder …")
         self._list = QPushButton("Open a list …")
         self._folder.setToolTip("The output folder of unetr segment, or images with their labels")
