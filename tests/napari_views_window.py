@@ -203,7 +203,8 @@ def painting(room: Room, edited: np.ndarray, labels: Labels, found: dict[str, An
     voxel = (9, 12, 17)  # in display order, where nothing is labelled
     room.views.move_to(labels.data_to_world(voxel))
     before = edited.copy()
-    labels.mode, labels.brush_size, labels.selected_label = "paint", 1, 2
+    labels.mode, labels.selected_label = "paint", 2
+    room.views.set_brush(labels, 0.1)  # mm: one voxel
     at = room.pixel("coronal", labels.data_to_world(voxel))
     settle()
     found.update(room.pictures("unpainted"))

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qtpy.QtCore import QTimer
+
 from unetr_app.errors import CaseInUse, UnetrError, UnwritableOutput
 from unetr_app.napari.pages.cases import CasesPage
 from unetr_app.napari.reviewing.bench import Bench
@@ -49,7 +51,11 @@ class CaseControl:
         page.commented.connect(self.comment)
         page.arranged.connect(self._arrange)
         self._bench.labels_changed.connect(lambda _: self._note_edit())
-        self._bench.rows_changed.connect(self.show_rows)
+        self._rows = QTimer()  # several reasons at once draw the table once
+        self._rows.setSingleShot(True)
+        self._rows.setInterval(0)
+        self._rows.timeout.connect(self.show_rows)
+        self._bench.rows_changed.connect(self._rows.start)
 
     @property
     def ahead(self) -> tuple[Future[Any], ...]:
@@ -211,7 +217,7 @@ class CaseControl:
         told = [why_read_only, *desk.warnings] if why_read_only else [*desk.warnings]
         if told:
             self._bench.say(" ".join(f"{words.rstrip('.')}." for words in told), "warning")
-        self.show_rows()
+        self._bench.rows_changed.emit()
         self._read_ahead(last)
 
     def _fail(self, problem: UnetrError) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import napari
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from unetr_app.errors import UnetrError
@@ -18,6 +19,7 @@ class ReviewWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.Viewer):
+        self._is_docked = False
         super().__init__()
         viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._window = ReviewWindow(viewer, has_panel_dock=False)
@@ -40,6 +42,15 @@ class ReviewWidget(QWidget):
             self._window.open(path)
         except UnetrError as problem:
             notifications.show_problem(problem)
+
+    def event(self, event: QEvent) -> bool:
+        """Taken out of its dock, the widget puts the case away; Qt calls it."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._is_docked = True
+            elif self._is_docked:
+                self._window.leave()
+        return super().event(event)
 
     def _open_folder(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Folder with segmentations")

@@ -111,6 +111,13 @@ class ReviewWindow:
         self.bench.background.close()
         self.views.close()
 
+    def leave(self) -> None:
+        """Give the napari window back as it was, while it stays open."""
+        if self._is_open:
+            self.close()
+            self.bench.stock.clear()
+            self.bench.viewer.window.remove_dock_widget(self.views)
+
     def _bindings(self) -> dict[str, Callable[[], None]]:
         actions = self._actions()
         return {spelt: actions[key.action] for key in KEYS for spelt in key.keys}
