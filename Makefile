@@ -20,7 +20,7 @@ DEMO ?= demo
 
 # The modules that `make docs` describes.
 API := unetr_app $(addprefix unetr_app.,errors geometry labels volume cases datasets io resample bundle \
-	inference batch evaluation explain pictures networks training)
+	inference batch evaluation explain finetuning pictures review networks training)
 
 VENV := .venv
 BIN := $(VENV)/bin

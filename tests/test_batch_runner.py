@@ -484,7 +484,7 @@ def test_a_full_disk_costs_no_earlier_good_result(
 def test_a_row_that_cannot_be_kept_takes_its_results_with_it(
     tmp_path: Path, inputs: Path, segmenter: FakeSegmenter, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("unetr_app.batch.journal.Journal._append", full)
+    monkeypatch.setattr("unetr_app.batch.journal.append_line", full)
     options = replace(PLAIN, jobs=0)
     result = run_batch(find_cases(inputs), segmenter, out=tmp_path / "out", options=options)
     assert result.stopped is not None

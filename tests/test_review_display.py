@@ -101,3 +101,12 @@ def test_tilt_is_the_angle_to_the_nearest_axis(angle, tilt):
     turn = Rotation.from_euler("z", angle, degrees=True).as_matrix()
     grid = Geometry.from_parts((2, 3, 4), (1, 2, 3), turn, (0, 0, 0))
     assert display.tilt_deg(grid) == pytest.approx(tilt, abs=1e-5)
+
+
+@law
+@given(anywhere, st.data())
+def test_a_voxels_point_is_where_the_voxel_lies(geometry, data):
+    index = tuple(data.draw(st.integers(0, n - 1)) for n in geometry.shape)
+    point = display.to_point(index, geometry)
+    world = display.display_axes(geometry) @ point
+    np.testing.assert_allclose(world, geometry.index_to_world(index), atol=1e-7)

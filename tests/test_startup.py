@@ -8,10 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import unetr_app
-from tests.batch_fakes import write_bundle, write_cases
+from tests.batch_fakes import truth, write_bundle, write_cases
 
 HEAVY = ("torch", "monai", "matplotlib", "napari", "ignite")
 LOOK = f"""
@@ -32,7 +33,8 @@ def run(code: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     "module",
     [
         "unetr_app", "unetr_app.batch.runner", "unetr_app.bundle", "unetr_app.cases",
-        "unetr_app.cli", "unetr_app.cli.segment", "unetr_app.demo", "unetr_app.io",
+        "unetr_app.cli", "unetr_app.cli.finetune", "unetr_app.cli.segment", "unetr_app.demo",
+        "unetr_app.finetuning", "unetr_app.io", "unetr_app.review",
     ],
 )  # fmt: skip
 def test_importing_loads_nothing_heavy(module: str):
@@ -44,7 +46,8 @@ def test_importing_loads_nothing_heavy(module: str):
     "arguments",
     [
         ["--help"], ["--version"], ["segment", "--help"], ["inspect", "--help"],
-        ["evaluate", "--help"], ["demo", "--help"], ["bundles"], ["inspect", "in"],
+        ["evaluate", "--help"], ["demo", "--help"], ["finetune", "--help"], ["bundles"],
+        ["inspect", "in"],
         ["segment", "in", "-o", "out", "-b", "bundle", "--dry-run"],
     ],
 )  # fmt: skip
@@ -53,6 +56,69 @@ def test_these_commands_load_nothing_heavy(tmp_path: Path, arguments: list[str])
     write_bundle(tmp_path / "bundle")
     ended = run(f"from unetr_app.cli import main\nassert main({arguments}) == 0\n{LOOK}", tmp_path)
     assert ended.returncode == 0, ended.stderr
+
+
+WITHOUT = """
+import sys
+for name in ("torch", "monai", "ignite", "itk", "einops", "safetensors", "tensorboard", "fire"):
+    sys.modules[name] = None  # as where the extra is not installed
+from unetr_app.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def run_without_networks(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT, *words], capture_output=True, text=True, check=False,
+        cwd=tmp_path,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["segment", "in", "-o", "out", "-b", "bundle", "--trust"],
+        ["export", "hippocampus_mr_unetr_segmentation", "--to", "onnx", "-o", "x.onnx"],
+        ["explain", "-o", "out", "--encoder", "vit", "--roi-size", "32"],
+        ["encoders"], ["demo", "-o", "out"],
+        ["finetune", "in", "-b", "hippocampus_mr_unetr_segmentation", "-o", "new"],
+    ],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_without_torch_one_message_says_what_to_install(tmp_path: Path, words: list[str]):
+    write_cases(tmp_path / "in", 2)
+    write_bundle(tmp_path / "bundle")
+    ended = run_without_networks(tmp_path, *words)
+    said = ended.stderr.splitlines()
+    assert ended.returncode == 2, ended.stderr
+    assert [line for line in said if "pip install" in line] == [
+        f"unetr {words[0]}: Networks need torch and MONAI, which are not installed: "
+        'pip install "unetr-app[inference]".'
+    ]
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["inspect", "in"], ["bundles"], ["evaluate", "in", "in", "-o", "out"],
+              ["convert", "in/case_00.nii.gz", "-o", "x.nrrd"]],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_these_commands_need_no_torch(tmp_path: Path, words: list[str]):
+    write_cases(tmp_path / "in", 2)
+    if words[0] == "evaluate":
+        from unetr_app.geometry import Geometry
+        from unetr_app.io import write_segmentation
+        from unetr_app.labels import LabelSet
+        from unetr_app.volume import Segmentation
+
+        for path in (tmp_path / "in").iterdir():
+            path.unlink()
+        grid = Geometry(truth(0).shape, np.eye(4))
+        labels = LabelSet.from_names({1: "a", 2: "b"})
+        write_segmentation(Segmentation(truth(0), grid, labels), tmp_path / "in" / "c.nii.gz")
+    ended = run_without_networks(tmp_path, *words)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from ignite.engine import Engine
 from torch import Tensor, nn
 
-from unetr_app.errors import UnusableWeights
+from unetr_app.errors import UnusableWeights, UnwritableOutput
 from unetr_app.networks.pretrained.files import read_checkpoint
 from unetr_app.training import SaveWeights, TrainingState, save_weights
 from unetr_app.training.checkpoint import save_whole
@@ -129,10 +130,33 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UnwritableOutput, match=r"w\.pt: it could not be written: No space"):
         save_whole({"a": torch.zeros(2)}, tmp_path / "w.pt")
     assert [p.name for p in tmp_path.iterdir()] == ["w.pt"]
     assert (tmp_path / "w.pt").read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+def test_what_torch_says_of_a_file_that_cannot_grow_is_told_in_words(tmp_path: Path) -> None:
+    import resource
+
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, usual[1]))
+    try:
+        with pytest.raises(UnwritableOutput, match="could not be written"):
+            save_whole({"a": torch.zeros(100_000)}, tmp_path / "w.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_an_error_of_another_kind_stays_what_it_is(tmp_path: Path) -> None:
+    class Odd:
+        def __reduce__(self) -> Any:
+            raise RuntimeError("cannot be kept")
+
+    with pytest.raises(RuntimeError, match="cannot be kept"):
+        save_whole(Odd(), tmp_path / "w.pt")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no umask")

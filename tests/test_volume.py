@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -88,3 +90,34 @@ def test_a_subset_turns_the_rest_to_background() -> None:
     assert set(np.unique(only.label_map)) == {0, 3}
     assert only.provenance["bundle"] == "x"
     np.testing.assert_array_equal(only.mask(3), data == 3)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(129, 97, 90), (65, 8, 2100)])
+def test_large_arrays_of_any_order_hold_the_same_voxels(
+    shape: tuple[int, int, int], order: Literal["C", "F"]
+) -> None:
+    data = np.random.default_rng(3).integers(0, 250, shape).astype(np.uint8)
+    grid = Geometry(shape, np.diag([1.0, 2.0, 3.0, 1.0]))
+    laid = np.asarray(data, order=order)
+    volume = Volume(laid[None].astype(np.float32, order="K"), grid)
+    labels = Segmentation(laid, grid, LabelSet.from_names({v: f"l{v}" for v in range(1, 250)}))
+    assert np.array_equal(volume.data[0], data)
+    assert np.array_equal(labels.data, data)
+    assert volume.data.flags.c_contiguous
+    assert labels.data.flags.c_contiguous
+    with pytest.raises(InvalidRequest, match=r"without a name: \[249"):
+        Segmentation(laid, grid, LabelSet.from_names({v: f"l{v}" for v in range(1, 249)}))
+
+
+def test_the_same_voxels_may_be_described_anew_but_never_wrongly() -> None:
+    grid = Geometry((2, 2, 3), np.eye(4))
+    found = Segmentation(np.full((2, 2, 3), 2, np.uint8), grid, LabelSet.from_names({2: "b"}))
+    more = found.described(labels=LabelSet.from_names({1: "a", 2: "c"}), provenance={"bundle": "x"})
+    assert more.labels.names == ("a", "c")
+    assert more.provenance == {"bundle": "x"}
+    assert more.data is found.data
+    with pytest.raises(InvalidRequest, match="without a name"):
+        found.described(labels=LabelSet.from_names({1: "a"}))
+    with pytest.raises(UnsafeGeometry):
+        found.described(geometry=Geometry((2, 3, 2), np.eye(4)))

@@ -10,6 +10,7 @@
     ├── UnusableBundle         a bundle folder that is incomplete or cannot be opened
     │   └── UnusableWeights    weights that are missing, damaged or of another network
     ├── UnwritableOutput       a result that could not be written whole
+    ├── CaseInUse              a case that another reviewer has open
     ├── InvalidRequest         arguments that contradict each other or name nothing
     ├── RemoteFailure          a server that cannot be reached, refuses, or answers nonsense
     ├── DeviceMemory           the device ran out of memory
@@ -44,7 +45,10 @@ class UnetrError(Exception):
     @property
     def cause(self) -> str:
         """What happened and to which file, without the cure."""
-        return self.what if self.path is None else f"{Path(self.path).name}: {self.what}"
+        if self.path is None:
+            return self.what
+        path = Path(self.path)
+        return f"{path.name or path.resolve().name}: {self.what}"
 
     def __str__(self) -> str:
         return f"{self.cause}. {self.cure}".rstrip() if self.cure else self.cause
@@ -90,6 +94,12 @@ class UnwritableOutput(UnetrError):
     """A result could not be written whole."""
 
     code = "unwritable-output"
+
+
+class CaseInUse(UnetrError):
+    """Another reviewer, or another window, has the case open."""
+
+    code = "case-in-use"
 
 
 class InvalidRequest(UnetrError):

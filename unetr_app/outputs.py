@@ -5,6 +5,7 @@
     OUT/
     ├── manifest.jsonl            one row a case
     ├── summary.csv               one row a case and label
+    ├── reviews/                  what people decided and corrected, see `unetr_app.review`
     └── <case_id>/
         ├── labels.nii.gz         the label map
         ├── labels.nrrd           the same with names and colours, where asked for
@@ -43,6 +44,8 @@ FORMATS = {
 DICOM_FORMATS = ("dicom-seg", "rtstruct", "dicom-sr", "dicom-sc")  # need a series they refer to
 MEASUREMENTS = "measurements.json"
 PREVIEW = "preview.png"
+REVIEWS = "reviews"
+REVIEWS_MARK = ".unetr-reviews"  # a file in a folder of reviews: nothing below it is an input
 
 
 def read_manifest(out: Path) -> dict[str, dict[str, Any]]:

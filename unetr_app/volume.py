@@ -14,11 +14,39 @@ from unetr_app.errors import InvalidRequest, UnreadableInput, UnsafeGeometry
 from unetr_app.geometry import Geometry
 from unetr_app.labels import LabelSet
 
+_LARGE = 2**20  # numbers from which copying in blocks pays
+_BLOCK = (64, 8)  # along i and j
+
 
 def _view(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.setflags(write=False)
     return view
+
+
+def in_c_order(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """As `np.ascontiguousarray`; large arrays in Fortran order block by block, as caches like."""
+    if array.size < _LARGE or array.ndim < 3 or array.flags.c_contiguous:
+        return np.ascontiguousarray(array, dtype=dtype)
+    made = np.empty(array.shape, dtype=dtype)
+    (*lead, i, j, _) = array.shape
+    for *first, a, b in np.ndindex(*lead, -(-i // _BLOCK[0]), -(-j // _BLOCK[1])):
+        begin, down = a * _BLOCK[0], b * _BLOCK[1]
+        where = (*first, slice(begin, begin + _BLOCK[0]), slice(down, down + _BLOCK[1]))
+        packed = np.ascontiguousarray(array[where].T)  # (K, j, i), small, read along i
+        made[where] = packed.T
+    return made
+
+
+def values_in(array: NDArray[Any]) -> list[int]:
+    """The values of an array, ascending; small unsigned integers are counted, not sorted."""
+    if array.dtype.str not in ("|u1", "<u2") or array.size < _LARGE:
+        return np.unique(array).tolist()
+    flat = array.ravel(order="K")  # no copy, in whichever order it lies
+    seen = np.zeros(np.iinfo(array.dtype).max + 1, dtype=np.int64)
+    for begin in range(0, flat.size, _LARGE):
+        seen += np.bincount(flat[begin : begin + _LARGE], minlength=len(seen))
+    return np.flatnonzero(seen).tolist()
 
 
 def reoriented_array(array: NDArray[Any], geometry: Geometry, codes: str) -> NDArray[Any]:
@@ -59,7 +87,7 @@ class Volume:
                 f"data of shape {self.data.shape} does not fit a grid of {self.geometry.shape}; "
                 "(channels, i, j, k) is needed"
             )
-        data = np.ascontiguousarray(self.data, dtype=np.float32)
+        data = in_c_order(self.data, np.float32)
         if not np.isfinite(data).all():
             bad = int(data.size - np.isfinite(data).sum())
             first = tuple(int(n) for n in np.argwhere(~np.isfinite(data))[0][1:])
@@ -119,14 +147,41 @@ class Segmentation:
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
     def _checked_label_map(self) -> NDArray[Any]:
-        present = np.unique(self.data)
-        unnamed = sorted(set(present.tolist()) - {0, *self.labels.values})
+        unnamed = sorted({*values_in(self.data)} - {0, *self.labels.values})
         if unnamed:
             raise InvalidRequest(
                 f"the label map holds values without a name: {unnamed[:8]}",
                 cure=f"Named are {list(self.labels.values)}.",
             )
-        return np.ascontiguousarray(self.data, dtype=self.labels.dtype)
+        return in_c_order(self.data, self.labels.dtype)
+
+    def described(
+        self, *, geometry: Geometry | None = None, labels: LabelSet | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Segmentation:  # fmt: skip
+        """The same voxels, said to be something else; they are only looked at where need be.
+
+        Args:
+            geometry: Of the same shape; as it is where None.
+            labels: What values mean; as it is where None.
+            provenance: As it is where None.
+
+        Raises:
+            UnsafeGeometry: If the geometry has another shape.
+            InvalidRequest: If a value is there that ``labels`` does not name.
+        """
+        geometry, labels = geometry or self.geometry, labels or self.labels
+        provenance = self.provenance if provenance is None else provenance
+        grows = {*labels.values} >= {*self.labels.values} and labels.dtype == self.labels.dtype
+        same_masks = not self.is_overlapping or labels.values == self.labels.values
+        if geometry.shape != self.geometry.shape or not grows or not same_masks:
+            return Segmentation(self.data, geometry, labels, provenance)
+        made = object.__new__(Segmentation)
+        object.__setattr__(made, "data", self.data)
+        object.__setattr__(made, "geometry", geometry)
+        object.__setattr__(made, "labels", labels)
+        object.__setattr__(made, "provenance", MappingProxyType(dict(provenance)))
+        return made
 
     @property
     def is_overlapping(self) -> bool:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from unetr_app.bundle import bundle_folders, read_card
+from unetr_app.finetuning.base_bundle import NEEDED
 
 FOLDERS = bundle_folders()
 CONFIGS = sorted(p for folder in FOLDERS for p in (folder / "configs").glob("*.yaml"))
@@ -81,3 +82,11 @@ def test_roi_and_metadata_agree(folder: Path) -> None:
     config = yaml.safe_load((folder / "configs" / "inference.yaml").read_text())
     assert tuple(config["roi_size"]) == read_card(folder).roi_size
     assert config["network_def"]["out_channels"] == len(read_card(folder).labels) + 1
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=_name)
+def test_it_can_be_fine_tuned(folder: Path) -> None:
+    config = yaml.safe_load((folder / "configs" / "train.yaml").read_text(encoding="utf-8"))
+    assert set(NEEDED) <= set(config)
+    assert config["initial_weights"] is None
+    assert config["progress_file"] is None

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 MR = "hippocampus_mr_unetr_segmentation"
 
@@ -53,6 +54,24 @@ def test_it_carries_types_and_the_viewers_manifest_and_no_left_overs(installed: 
     assert {"unetr_app/py.typed", "unetr_app/napari/napari.yaml"} <= names
     assert not [n for n in names if "/runs/" in n or n.endswith((".ts", ".onnx", ".pyc"))]
     assert not [n for n in names if n.startswith(("tests/", "data/", "bundles/"))]
+
+
+def test_it_can_be_installed_without_torch_and_with_it(installed: Path) -> None:
+    (metadata,) = installed.glob("*.dist-info/METADATA")
+    needs = [
+        Requirement(line.removeprefix("Requires-Dist: "))
+        for line in metadata.read_text(encoding="utf-8").splitlines()
+        if line.startswith("Requires-Dist: ")
+    ]
+    heavy = {"torch", "monai", "itk", "pytorch-ignite", "einops", "tensorboard", "safetensors"}
+    base = {one.name for one in needs if one.marker is None}
+    assert not base & heavy
+    assert str(next(one.specifier for one in needs if one.name == "torch")) == ">=2.10"
+    for extra in ("inference", "demo", "openvino", "onnx", "explain", "all"):
+        marked = [one for one in needs if one.marker and one.marker.evaluate({"extra": extra})]
+        assert heavy <= {one.name for one in marked}, extra
+    window = [one for one in needs if one.marker and one.marker.evaluate({"extra": "napari"})]
+    assert not {one.name for one in window} & heavy
 
 
 @pytest.mark.weights

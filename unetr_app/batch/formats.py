@@ -116,16 +116,27 @@ def write_formats(delivery: Delivery) -> list[str]:
 def write_split_labels(segmentation: Segmentation, folder: Path, ending: str = ".nii.gz") -> None:
     """A binary mask (0 and 1) for each label, in a file named after it."""
     folder.mkdir(exist_ok=True)
-    taken: set[str] = set()
-    for label in segmentation.labels:
-        name = _slug(label)
-        while name in taken:
-            name = f"{name}-{label.value}"
-        taken.add(name)
+    for label, name in zip(segmentation.labels, split_names(segmentation.labels), strict=True):
         one = LabelSet((Label(1, label.name, label.colour),))
         mask = segmentation.mask(label.value).astype(np.uint8)
         part = Segmentation(mask, segmentation.geometry, one, segmentation.provenance)
         write_segmentation(part, folder / f"{name}{ending}")
+
+
+def split_names(labels: LabelSet) -> tuple[str, ...]:
+    """What the masks of labels are called, without ending, in order of value.
+
+    Example:
+        >>> split_names(LabelSet.from_names({1: "Left kidney", 2: "left kidney!"}))
+        ('left-kidney', 'left-kidney-2')
+    """
+    taken: list[str] = []
+    for label in labels:
+        name = _slug(label)
+        while name in taken:
+            name = f"{name}-{label.value}"
+        taken.append(name)
+    return tuple(taken)
 
 
 def _slug(label: Label) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,10 +13,9 @@ from unetr_app.batch.lock import FileLock
 from unetr_app.batch.outcome import Outcome, Problem
 from unetr_app.errors import UnwritableOutput
 from unetr_app.io import atomic
+from unetr_app.io.lines import append_line
 from unetr_app.outputs import MANIFEST
 from unetr_app.version import __version__
-
-_APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
 
 
 @dataclass(frozen=True)
@@ -155,28 +153,13 @@ class Journal:
         """
         with FileLock(self._lock_path):
             try:
-                handle = os.open(self.path, _APPEND, 0o644)
-                try:
-                    self._append(handle, row.to_json().encode() + b"\n")
-                finally:
-                    os.close(handle)
+                append_line(self.path, row.to_json().encode() + b"\n")
             except OSError as error:
                 raise UnwritableOutput(
                     f"the manifest cannot be written: {error.strerror}",
                     cure="Check that you may write to the output folder and that there is space.",
                     path=self.path,
                 ) from error
-
-    @staticmethod
-    def _append(handle: int, line: bytes) -> None:
-        end = os.lseek(handle, 0, os.SEEK_END)
-        if end:
-            os.lseek(handle, end - 1, os.SEEK_SET)
-            if os.read(handle, 1) != b"\n":
-                line = b"\n" + line
-        while line:
-            line = line[os.write(handle, line) :]
-        os.fsync(handle)
 
     def compact(self, then: Callable[[dict[str, Row]], None]) -> None:
         """Rewrite the manifest as a whole, one row a case in order of case id.

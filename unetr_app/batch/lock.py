@@ -107,7 +107,7 @@ class FileLock:
         for _ in range(_TRIES):
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                return os.open(self.path, flags, 0o644)
+                return os.open(self.path, flags, 0o666)  # less the umask: a group may share it
             except FileNotFoundError:  # another process has just cleared the empty folder away
                 continue
             except OSError as error:

@@ -51,7 +51,12 @@ def read_list(
     return rows
 
 
-def _text(path: PathLike) -> str:
+def content_of_list(path: PathLike) -> bytes:
+    """The content of a list of cases.
+
+    Raises:
+        UnreadableInput: If it cannot be read, or is far too long for a list.
+    """
     with open_input(path) as file:
         try:
             content = file.read(_MOST_BYTES + 1)
@@ -62,6 +67,11 @@ def _text(path: PathLike) -> str:
             f"a list of cases has no more than {_MOST_BYTES >> 20} MiB",
             cure="Check that it is one.", path=path,
         )  # fmt: skip
+    return content
+
+
+def _text(path: PathLike) -> str:
+    content = content_of_list(path)
     try:
         text = content.decode("utf-8-sig")
         end = content.find(b"\0")

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from unetr_app.cli.exit_codes import INTERNAL, INTERRUPTED, NONE_DONE, USAGE
+from unetr_app.cli.networks import is_of_networks
 from unetr_app.cli.screen import complain
 from unetr_app.cli.version import VersionOption
 from unetr_app.errors import (
@@ -20,13 +21,16 @@ from unetr_app.errors import (
     UnusableBundle,
     UnwritableOutput,
 )
+from unetr_app.notice import NETWORK_ADVICE
 
 COMMANDS = {
     "segment": "Segment images: files, folders, DICOM series.",
     "inspect": "Show which cases there are, their geometry and their problems.",
     "convert": "Convert a SEG, RTSTRUCT, label map or image to NIfTI or NRRD.",
     "dataset": "Make a data set for training from images and their labels.",
+    "finetune": "Fine-tune a bundle on cases of your own, as a new one.",
     "evaluate": "Compare segmentations with a reference.",
+    "review": "Look at segmentations, correct them, accept or reject.",
     "explain": "Show how an encoder sees: receptive field, attention, t-SNE.",
     "encoders": "List the encoders, or show how a checkpoint fills one.",
     "bundles": "List the bundles that are installed.",
@@ -117,6 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INTERNAL
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and is_of_networks(error):
+            complain(NETWORK_ADVICE, program=program)
+            return USAGE
         if os.environ.get("UNETR_DEBUG"):
             raise
         complain(

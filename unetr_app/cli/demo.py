@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from unetr_app.cli.networks import require_networks
 from unetr_app.cli.progress import progress_view
 from unetr_app.cli.screen import say, show_table
 from unetr_app.cli.stopping import StopRequest
@@ -30,6 +31,7 @@ def command(
     """Segment both hippocampi of the MNI152 head, an average of 152 people."""
     from unetr_app.demo import run_demo
 
+    require_networks()
     with StopRequest() as stop, progress_view(quiet=quiet) as view:
         sides = run_demo(out, device=device, progress=view, should_stop=lambda: stop.is_made)
     names = list(sides[0].label_ml)

@@ -12,6 +12,7 @@ import typer
 from unetr_app.cli import pacs
 from unetr_app.cli.batch_end import exit_code, show_cases, show_end
 from unetr_app.cli.exit_codes import ALL_DONE, NONE_DONE
+from unetr_app.cli.networks import require_networks
 from unetr_app.cli.progress import count_bar, progress_view
 from unetr_app.cli.screen import counted, note, say, show_table
 from unetr_app.cli.series_rules import (
@@ -350,6 +351,7 @@ def _segment(
 
     if not found.cases:
         return None
+    require_networks()
     with progress_view(quiet=quiet) as view:
         result = run_batch(
             found.cases, segmenter, out=out, options=options, on_progress=view,

@@ -151,8 +151,10 @@ def make_dataset(
 def _require_ours(out: Path) -> None:
     if out.is_file():
         raise InvalidRequest("the output is a file, and a folder is needed", path=out)
-    if not out.is_dir() or (out / MANIFEST).exists():
+    if not out.is_dir():
         return
+    if (out / MANIFEST).exists() and all("labels" in row for row in read_manifest(out).values()):
+        return  # a manifest of `unetr segment` names no labels
     if any(not item.name.startswith(".") for item in out.iterdir()):
         raise InvalidRequest(
             "the output folder holds something else already", cure="Name a new folder.", path=out

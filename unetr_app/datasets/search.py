@@ -18,7 +18,7 @@ from unetr_app.io.files import find_files
 from unetr_app.io.formats import Format, detect
 
 
-def find_pairs(inputs: Sequence[str], *, out: str = "") -> FoundPairs:
+def find_pairs(inputs: Sequence[str], *, out: str = "", keep_names: bool = False) -> FoundPairs:
     """Find images with their labels.
 
     DICOM objects (SEG, RTSTRUCT) belong to the series whose UIDs they name; label maps to the image
@@ -28,6 +28,8 @@ def find_pairs(inputs: Sequence[str], *, out: str = "") -> FoundPairs:
     Args:
         inputs: Folders, files and lists.
         out: A folder to leave out.
+        keep_names: Call cases of files by their file's name, as `unetr_app.cases.find_cases` does,
+            rather than by their content: names stay when content changes, but may be a patient's.
 
     Raises:
         InvalidRequest: If an input does not exist.
@@ -50,7 +52,9 @@ def find_pairs(inputs: Sequence[str], *, out: str = "") -> FoundPairs:
     broken = [Unmatched(c.input, c.problem) for c in cases
               if c.kind == "file" and c.problem and c.form in ("", Format.DICOM)]  # fmt: skip
     return FoundPairs(
-        _identified([*pairs, *named]), (*unmatched, *without, *broken), unlabelled + alone
+        _identified([*pairs, *named], keep_names=keep_names),
+        (*unmatched, *without, *broken),
+        unlabelled + alone,
     )
 
 
@@ -78,12 +82,12 @@ def _is_inside(real: str, folder: str) -> bool:
     return real.startswith(os.path.realpath(folder) + os.sep)
 
 
-def _identified(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
-    """Pairs with unique ids that hold nothing of a file's name, which may be a patient's."""
+def _identified(pairs: Sequence[Pair], *, keep_names: bool) -> tuple[Pair, ...]:
+    """Pairs with unique ids; unless asked for, nothing of a file's name is in them."""
     drafts: list[tuple[Case, str]] = []
     for n, pair in enumerate(pairs):
-        listed = pair.id != pair.image.id
-        name = pair.id if listed or pair.image.kind == "dicom-series" else _by_content(pair)
+        kept = keep_names or pair.id != pair.image.id
+        name = pair.id if kept or pair.image.kind == "dicom-series" else _by_content(pair)
         drafts.append((replace(pair.image, id=name, input=str(n)), "|".join(pair.paths)))
     named = {
         int(case.input): case.id for case in with_unique_ids(drafts)

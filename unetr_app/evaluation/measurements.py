@@ -51,8 +51,15 @@ class LabelMeasurement:
 
 
 @dataclass(frozen=True, eq=False)
-class _Moments:
-    """Per value 0 to n - 1: voxel counts (n,), intensity mean and deviation (n,), index (n, 3)."""
+class Moments:
+    """What voxels of each value have in common.
+
+    Args:
+        count: (n,) voxels of values 0 to n - 1; background is not counted.
+        mean: (n,) their mean intensity; 0 without an image, or where there are none.
+        deviation: (n,) standard deviation of it (divisor n).
+        index: (n, 3) their mean index.
+    """
 
     count: NDArray[np.int64]
     mean: NDArray[np.float64]
@@ -60,32 +67,40 @@ class _Moments:
     index: NDArray[np.float64]
 
 
-def _slabs(label_map: NDArray[Any], image: NDArray[np.float32]) -> Any:
+def _slabs(label_map: NDArray[Any], image: NDArray[np.float32] | None) -> Any:
     """The labelled voxels of each slab i: values, positions within the slab, intensities."""
     for i in range(label_map.shape[0]):
         flat = label_map[i].ravel()
         there = np.flatnonzero(flat)
         if there.size:
-            yield i, flat[there], there, image[i].ravel()[there].astype(np.float64)
+            found = None if image is None else image[i].ravel()[there].astype(np.float64)
+            yield i, flat[there], there, found
 
 
-def _moments(label_map: NDArray[Any], image: NDArray[np.float32], n: int) -> _Moments:
-    """Moments of values below ``n``, slab by slab, so that memory stays that of one slab."""
+def moments(label_map: NDArray[Any], image: NDArray[np.float32] | None, n: int) -> Moments:
+    """Moments of voxels of each value, slab by slab, so that memory stays that of one slab.
+
+    Args:
+        label_map: (I, J, K) values below ``n``; 0 is background.
+        image: (I, J, K) intensities; None where there are none.
+        n: How many values there may be.
+    """
     count, total, squares = np.zeros(n, dtype=np.int64), np.zeros(n), np.zeros(n)
     index = np.zeros((n, 3))
     width = label_map.shape[2]
     for i, values, there, intensity in _slabs(label_map, image):
         here = np.bincount(values, minlength=n)
         count += here
-        total += np.bincount(values, weights=intensity, minlength=n)
+        if intensity is not None:
+            total += np.bincount(values, weights=intensity, minlength=n)
         index[:, 0] += i * here
         index[:, 1] += np.bincount(values, weights=there // width, minlength=n)
         index[:, 2] += np.bincount(values, weights=there % width, minlength=n)
     present = np.maximum(count, 1)
     mean = total / present
-    for _, values, _, intensity in _slabs(label_map, image):
+    for _, values, _, intensity in () if image is None else _slabs(label_map, image):
         squares += np.bincount(values, weights=(intensity - mean[values]) ** 2, minlength=n)
-    return _Moments(count, mean, np.sqrt(squares / present), index / present[:, None])
+    return Moments(count, mean, np.sqrt(squares / present), index / present[:, None])
 
 
 def measure(segmentation: Segmentation, volume: Volume) -> list[LabelMeasurement]:
@@ -111,11 +126,11 @@ def measure(segmentation: Segmentation, volume: Volume) -> list[LabelMeasurement
     image = volume.data[0]
     if segmentation.is_overlapping:
         masks = (segmentation.mask(v).view(np.uint8) for v in segmentation.labels.values)
-        found = [(_moments(mask, image, 2), 1) for mask in masks]
+        found = [(moments(mask, image, 2), 1) for mask in masks]
     else:
         n = max(segmentation.labels.values, default=0) + 1
-        moments = _moments(segmentation.label_map, image, n)
-        found = [(moments, value) for value in segmentation.labels.values]
+        all_labels = moments(segmentation.label_map, image, n)
+        found = [(all_labels, value) for value in segmentation.labels.values]
     return [
         _measurement(segmentation, label.value, label.name, row)
         for label, row in zip(segmentation.labels, found, strict=True)
@@ -123,15 +138,15 @@ def measure(segmentation: Segmentation, volume: Volume) -> list[LabelMeasurement
 
 
 def _measurement(
-    segmentation: Segmentation, value: int, name: str, row: tuple[_Moments, int]
+    segmentation: Segmentation, value: int, name: str, row: tuple[Moments, int]
 ) -> LabelMeasurement:
-    moments, n = row
-    voxels = int(moments.count[n])
+    found, n = row
+    voxels = int(found.count[n])
     millilitres = voxels * segmentation.geometry.voxel_ml
     if voxels == 0:
         return LabelMeasurement(value, name, 0, 0.0, None, None, None)
-    x, y, z = (float(c) for c in segmentation.geometry.index_to_world(moments.index[n]))
+    x, y, z = (float(c) for c in segmentation.geometry.index_to_world(found.index[n]))
     return LabelMeasurement(
         value, name, voxels, millilitres,
-        float(moments.mean[n]), float(moments.deviation[n]), (x, y, z),
+        float(found.mean[n]), float(found.deviation[n]), (x, y, z),
     )  # fmt: skip

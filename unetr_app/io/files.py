@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from unetr_app.errors import InvalidRequest
 from unetr_app.io.atomic import PathLike
-from unetr_app.outputs import LABEL_MAP, MANIFEST, MEASUREMENTS
+from unetr_app.outputs import LABEL_MAP, MANIFEST, MEASUREMENTS, REVIEWS_MARK
 
 _RESULT_FILES = {LABEL_MAP, "labels.nii", "labels.nrrd", "labels.mha", MEASUREMENTS}
 
@@ -43,7 +43,7 @@ def find_files(roots: Iterable[PathLike]) -> list[InputFile]:
     """Every file once, under the first of its names in alphabetical order.
 
     Below a folder that holds a ``manifest.jsonl`` of ours, the folders of its cases are left out,
-    except for files that the manifest names as inputs.
+    except for files that the manifest names as inputs. Folders of reviews are left out.
 
     Args:
         roots: Files and folders.
@@ -94,6 +94,8 @@ def _walk(root: str) -> Generator[InputFile]:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError:
             yield InputFile(folder, real, False, "closed")
+            continue
+        if any(entry.name == REVIEWS_MARK for entry in entries):
             continue
         results = _results_of(folder) if any(e.name == MANIFEST for e in entries) else None
         for entry in entries:

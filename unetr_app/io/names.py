@@ -53,4 +53,8 @@ def short_hash(text: str, digits: int = _HASH_DIGITS) -> str:
         >>> short_hash("1.2.840.10008")
         'f585090a'
     """
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:digits]
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character, as JSON may hold
+        data = text.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(data).hexdigest()[:digits]

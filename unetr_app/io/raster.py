@@ -13,7 +13,7 @@ from unetr_app.errors import InvalidRequest, UnreadableInput, UnsafeGeometry
 from unetr_app.geometry import Geometry, Shape
 from unetr_app.io.atomic import PathLike
 from unetr_app.labels import LabelSet
-from unetr_app.volume import Segmentation, Volume
+from unetr_app.volume import Segmentation, Volume, values_in
 
 MAX_LABEL = 65535
 _FURTHEST_MM = 1e6
@@ -72,7 +72,7 @@ class Raster:
         require_depth(self.geometry, self.path)
         values = _label_values(self.data, self.path)
         if labels is None:
-            present = [int(v) for v in np.unique(values) if v]
+            present = [v for v in values_in(values) if v]
             names = {v: self.label_names.get(v) or f"label_{v}" for v in present}
             if len(set(names.values())) < len(names):
                 names = {v: f"label_{v}" for v in present}

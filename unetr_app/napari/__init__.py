@@ -1,5 +1,5 @@
-"""The napari plugin: medical images and results folders as layers, in their place in mm.
+"""The napari plugin: medical images and results as layers, and a window to review them.
 
-This package imports neither napari nor Qt nor torch; its modules import napari, and none imports
-Qt or torch.
+This package imports neither napari nor Qt nor torch. Its modules import napari; pages and sessions
+import Qt through qtpy; none imports torch before a prediction begins.
 """

@@ -21,6 +21,7 @@ The law, for every grid, oblique and sheared ones too, with v a voxel's index in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ from unetr_app.geometry import Geometry, Shape, Triple
 from unetr_app.volume import reoriented_array
 
 DISPLAY_CODES = "IPL"
+PLANES = ("axial", "coronal", "sagittal")  # their slices lie along the axes of the display frame
 SAME_AXES_DEG = 0.05  # 0.2 mm at 200 mm from the scanner's origin
 
 
@@ -80,6 +82,25 @@ def from_display(array: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     """Voxels in display order brought back to (I, J, K) on ``geometry``; a view, exact."""
     order, flips = geometry.reorientation(DISPLAY_CODES)
     return np.flip(array, flips).transpose(np.argsort(order))
+
+
+def to_point(index: Sequence[float], geometry: Geometry) -> Triple:
+    """Display coordinates in mm of a voxel, by its index (i, j, k) on ``geometry``.
+
+    Example:
+        >>> to_point((0, 0, 5), Geometry((4, 5, 6), np.diag([1.0, 1.0, 3.0, 1.0])))
+        (-15.0, 0.0, 0.0)
+    """
+    where = place(geometry)
+    order, flips = geometry.reorientation(DISPLAY_CODES)
+    shown = [float(index[old]) for old in order]
+    for n in flips:
+        shown[n] = where.shape[n] - 1 - shown[n]
+    a, b, c = (
+        v * scale + first + 0.0
+        for v, scale, first in zip(shown, where.scale, where.translate, strict=True)
+    )
+    return a, b, c
 
 
 def tilt_deg(geometry: Geometry) -> float:

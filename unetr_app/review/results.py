@@ -76,8 +76,8 @@ def read_result(folder: Path) -> Result:
             )
     except UnetrError as problem:
         alone = f"{folder.name}: the labels are shown without their image: {problem}"
-        return Result(folder.name, segmentation, None, (*_outdated(row), alone))
-    return Result(folder.name, segmentation, volume, (*_outdated(row), *warnings))
+        return Result(folder.name, segmentation, None, (*outdated(row), alone))
+    return Result(folder.name, segmentation, volume, (*outdated(row), *warnings))
 
 
 def read_labels(path: Path) -> Segmentation:
@@ -92,13 +92,12 @@ def read_labels(path: Path) -> Segmentation:
     if not is_case_folder(path.parent):
         return read_label_map(path, LabelSet.from_names({1: path.name.split(".")[0]}))
     found = read_label_map(path)
-    known = _measured_labels(path.parent)
+    known = measured_labels(path.parent)
     others = [label for label in found.labels if label.value not in known]
-    labels = LabelSet((*known.values(), *others))
-    return Segmentation(found.data, found.geometry, labels, found.provenance)
+    return found.described(labels=LabelSet((*known.values(), *others)))
 
 
-def _measured_labels(folder: Path) -> dict[int, Label]:
+def measured_labels(folder: Path) -> dict[int, Label]:
     """Labels by value from a case's measurements; empty where they are absent or contradictory."""
     try:
         labels = LabelSet(tuple(map(_label, read_measurements(folder))))
@@ -115,12 +114,27 @@ def _label(row: Mapping[str, Any]) -> Label:
 
 def _read_image(row: Mapping[str, Any], out: Path) -> tuple[Volume, tuple[str, ...]]:
     """The image that a manifest row refers to, with what there is to say about it."""
+    case = image_of(row, out)
+    return read_volume(case), _changed(case, str(row.get("input_hash") or ""))
+
+
+def image_of(row: Mapping[str, Any], out: Path) -> Case:
+    """The image that a row of the manifest refers to.
+
+    Args:
+        row: As `unetr_app.outputs.read_manifest` gives it.
+        out: The output folder.
+
+    Raises:
+        InvalidRequest: If the row does not say which image it was.
+        UnreadableInput: If the image is no longer there.
+    """
     if not row.get("input"):
         raise InvalidRequest("the manifest beside the case does not say which image it was")
     for place in _places(row, out):
         case = _case_at(place, str(row["case_id"]))
         if case is not None:
-            return read_volume(case), _changed(case, str(row.get("input_hash") or ""))
+            return case
     raise UnreadableInput(
         "the image is no longer where it was",
         cure="Put it back, or open it too: it lies in register with the labels.",
@@ -161,7 +175,8 @@ def _case_at(path: Path, case_id: str) -> Case | None:
     return next((case for case in cases if case.id == case_id), None)
 
 
-def _outdated(row: Mapping[str, Any]) -> tuple[str, ...]:
+def outdated(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """A warning where the results are not of the last run."""
     if row.get("status") != "failed":
         return ()
     return (f"{row['case_id']}: its last run failed; these are the results of an earlier one",)

@@ -16,6 +16,8 @@ from unetr_app.training.device import (
 )
 from unetr_app.training.early_stop import EarlyStop
 from unetr_app.training.gradient_guard import GradientGuard
+from unetr_app.training.initial_weights import start_from
+from unetr_app.training.progress_file import ProgressFile
 from unetr_app.training.reporting import (
     batch_names,
     case_names,
@@ -29,6 +31,7 @@ __all__ = [
     "EarlyStop",
     "EpochSeed",
     "GradientGuard",
+    "ProgressFile",
     "SaveBest",
     "SaveWeights",
     "TrainingState",
@@ -47,5 +50,6 @@ __all__ = [
     "read_msd",
     "require_images",
     "save_weights",
+    "start_from",
     "validation_dice",
 ]

@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
-from unetr_app.errors import UnusableWeights
+from unetr_app.errors import UnusableWeights, UnwritableOutput
 from unetr_app.networks.pretrained.files import read_torch
 from unetr_app.training.device import is_first_process
 
@@ -22,18 +22,37 @@ PathLike = str | os.PathLike[str]
 
 
 def save_whole(value: Any, path: PathLike) -> None:
-    """`torch.save` to a temporary file, flushed to disk, then moved to its name."""
+    """`torch.save` to a temporary file, flushed to disk, then moved to its name.
+
+    Raises:
+        UnwritableOutput: If the disk is full, or the folder cannot be written to.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             torch.save(value, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        refused = _refusal(error)
+        if refused is None:
+            raise
+        raise UnwritableOutput(
+            f"it could not be written: {refused.strerror or type(refused).__name__}", path=path,
+            cure="Free some space, or give a folder that can be written to.",
+        ) from error  # fmt: skip
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _refusal(error: BaseException | None) -> OSError | None:
+    """The operating system's own error, over which torch raises another as it closes its file."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
 
 
 def save_weights(network: nn.Module, path: PathLike, *, dtype: str = "float16") -> None:

@@ -1,0 +1,1 @@
+"""The review window: a control for each page, all on one bench."""

@@ -1,0 +1,1 @@
+"""Views: axial, coronal and sagittal canvases of one napari viewer, linked."""
