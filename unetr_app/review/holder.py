@@ -64,9 +64,10 @@ class Held:
 
 def _in_use(folder: CaseFolder) -> CaseInUse:
     found = read_object(folder.holder)
-    who, since = str(found.get("reviewer") or "another reviewer"), str(found.get("since") or "")
+    who = str(found.get("reviewer") or "another reviewer")
+    since = str(found.get("since") or "")[:16].replace("T", " ")
     where = f" on {found['host']}" if found.get("host") not in (None, socket.gethostname()) else ""
     return CaseInUse(
-        f"{folder.root.name} is open with {who}{where}" + (f" since {since}" if since else ""),
+        f"{folder.root.name} is open with {who}{where}" + (f" since {since} UTC" if since else ""),
         cure="Go on with another case, wait until it is closed, or look at it read-only.",
     )

@@ -197,7 +197,7 @@ class CaseControl:
             try:
                 desk = worklist.open(case_id, self._reviewer, loaded=prepared.loaded)
             except (CaseInUse, UnwritableOutput) as refused:
-                why_read_only = str(refused)
+                why_read_only = _words_for(refused)
                 desk = worklist.open(
                     case_id, self._reviewer, loaded=prepared.loaded, read_only=True
                 )
@@ -272,3 +272,10 @@ class CaseControl:
             is_done = True
         self._bench.rows_changed.emit()
         return is_done
+
+
+def _words_for(refused: CaseInUse | UnwritableOutput) -> str:
+    """Why a case can only be looked at."""
+    if isinstance(refused, CaseInUse):
+        return f"{refused.cause}: it can be looked at, and changed when it is closed there."
+    return f"{refused} Until then it can only be looked at."
