@@ -157,6 +157,8 @@ def _measure(worklist: Worklist) -> None:
 
 def _list(worklist: Worklist) -> int:
     """A line a case."""
+    from unetr_app.review.decision import readable
+
     rows = worklist.rows()
     columns = ("Case", "Status", "Flag", ">Grade", ">Versions", "Reviewer", "When", "To look at")
     show_table(
@@ -164,7 +166,7 @@ def _list(worklist: Worklist) -> int:
         [
             (
                 row.case_id, row.status, "flagged" if row.flagged else "", str(row.grade or ""),
-                str(row.versions or ""), row.reviewer, row.when,
+                str(row.versions or ""), row.reviewer, readable(row.when),
                 str(row.problem) if row.problem else ", ".join(map(str, row.flags)),
             )
             for row in rows

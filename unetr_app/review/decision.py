@@ -24,6 +24,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def readable(when: str) -> str:
+    """A moment of `now` for people, to the minute.
+
+    Example:
+        >>> readable("2026-01-02T03:04:05.678+00:00"), readable("")
+        ('2026-01-02 03:04 UTC', '')
+    """
+    return f"{when[:16].replace('T', ' ')} UTC" if when else ""
+
+
 def writable(text: str) -> str:
     """The text without what UTF-8 has no word for, as logins and file names may hold it.
 

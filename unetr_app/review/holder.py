@@ -11,7 +11,7 @@ from unetr_app.batch.lock import FileLock
 from unetr_app.errors import CaseInUse, UnwritableOutput
 from unetr_app.io import write_json
 from unetr_app.review.case_folder import CaseFolder
-from unetr_app.review.decision import now
+from unetr_app.review.decision import now, readable
 from unetr_app.review.stamps import read_object
 
 
@@ -65,9 +65,9 @@ class Held:
 def _in_use(folder: CaseFolder) -> CaseInUse:
     found = read_object(folder.holder)
     who = str(found.get("reviewer") or "another reviewer")
-    since = str(found.get("since") or "")[:16].replace("T", " ")
+    since = readable(str(found.get("since") or ""))
     where = f" on {found['host']}" if found.get("host") not in (None, socket.gethostname()) else ""
     return CaseInUse(
-        f"{folder.root.name} is open with {who}{where}" + (f" since {since} UTC" if since else ""),
+        f"{folder.root.name} is open with {who}{where}" + (f" since {since}" if since else ""),
         cure="Go on with another case, wait until it is closed, or look at it read-only.",
     )

@@ -11,7 +11,7 @@ from typing import Any, cast
 from unetr_app.batch.lock import FileLock
 from unetr_app.errors import UnwritableOutput
 from unetr_app.io.lines import append_line
-from unetr_app.review.decision import Decision, now
+from unetr_app.review.decision import Decision, now, readable
 
 _MOST_VERSIONS = 10**8  # a higher number is damage
 
@@ -110,9 +110,9 @@ def line_of(event: Event) -> str:
 
     Example:
         >>> line_of({"event": "saved", "when": "2026-01-02T03:04:05Z", "version": 2})
-        '2026-01-02 03:04:05  saved  version 2'
+        '2026-01-02 03:04 UTC  saved  version 2'
     """
-    told = [str(event.get("when", ""))[:19].replace("T", " "), str(event.get("reviewer", "")),
+    told = [readable(str(event.get("when") or "")), str(event.get("reviewer", "")),
             str(event["event"])]  # fmt: skip
     if event["event"] == "decided":
         grade, comment = event.get("grade"), event.get("comment")

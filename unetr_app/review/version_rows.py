@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unetr_app.review.decision import readable
 from unetr_app.review.desk import Desk
 
 
@@ -17,7 +18,7 @@ class VersionRow:
     Args:
         n: Its number; 0 is the prediction.
         who: The reviewer; what predicted it for the prediction.
-        when: ISO 8601, UTC.
+        when: For people.
         voxels_edited: That labels gained or lost against the version before.
         dice_before: Mean over labels with the prediction, before; None where there is none.
         dice_after: The same, after.
@@ -42,7 +43,7 @@ def rows_of(desk: Desk) -> list[VersionRow]:
             VersionRow(
                 version.number,
                 version.reviewer,
-                version.when,
+                readable(version.when),
                 sum(edit.added + edit.removed for edit in edits),
                 _mean(edit.dice_before for edit in edits),
                 _mean(edit.dice_after for edit in edits),

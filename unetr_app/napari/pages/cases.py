@@ -21,6 +21,7 @@ from unetr_app.napari.pages.qt import Signal
 from unetr_app.napari.pages.rows import DASH, CaseRow, flag_sentence, flag_words
 from unetr_app.napari.pages.stars import Stars
 from unetr_app.napari.pages.tables import Column, RowsModel, Table
+from unetr_app.review.decision import readable
 from unetr_app.review.keys import tooltip
 
 STATUSES = ("unreviewed", "editing", "accepted", "rejected")
@@ -88,7 +89,10 @@ def _columns() -> tuple[Column, ...]:
         Column("Comment", lambda c: c.comment, tip="Comment of the reviewer", width=120),
         Column("Bundle", lambda c: c.bundle, tip="What made the segmentation", width=100),
         Column("Reviewer", lambda c: c.reviewer, tip="Who looked at it last", width=80),
-        Column("When", lambda c: c.when, tip="When it was looked at last", width=110),
+        Column(
+            "When", lambda c: readable(c.when), order=lambda c: c.when,
+            tip="When it was looked at last", width=126,
+        ),
         Column(
             "Versions", lambda c: str(c.versions) if c.versions else DASH,
             order=lambda c: c.versions, is_number=True, width=60,
