@@ -180,7 +180,10 @@ def test_being_stopped_is_no_failure() -> None:
     assert task.events() == [Stopped()]
 
 
-def test_a_bundle_that_is_not_trusted_is_not_opened(tmp_path: Path) -> None:
+def test_a_bundle_that_is_not_trusted_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNETR_CONFIG", str(tmp_path / "settings"))  # nobody trusted it before
     bundle = write_bundle(tmp_path / "bundle")
     with pytest.raises(InvalidRequest, match="not trusted"):
         open_segmenter(Request(str(bundle), "cpu"))
