@@ -102,7 +102,7 @@ def label_layers(segmentation: Segmentation, name: str = "labels") -> list[Label
     return layers
 
 
-def edited_layers(segmentation: Segmentation, data: NDArray[Any], name: str) -> list[Labels]:
+def edited_states(segmentation: Segmentation, data: NDArray[Any], name: str) -> list[State]:
     """Labels layers over the very array that is edited: what is painted lands in it.
 
     Args:
@@ -110,12 +110,10 @@ def edited_layers(segmentation: Segmentation, data: NDArray[Any], name: str) -> 
         data: (I, J, K) label map or bool (L, I, J, K) masks on that grid, one row a label. Layers
             show views of it; those of masks hold 0 and 1.
         name: As of `label_layers`.
+
+    Returns:
+        For `new_layer` and `refill`.
     """
-    return [_labels(state) for state in edited_states(segmentation, data, name)]
-
-
-def edited_states(segmentation: Segmentation, data: NDArray[Any], name: str) -> list[State]:
-    """What each layer of `edited_layers` shows, for `refill`; arguments likewise."""
     if data.ndim == 3:
         return [_labels_state(segmentation, data, segmentation.labels, name)]
     return [
@@ -161,7 +159,7 @@ def refill(layer: Layer, state: State) -> bool:
     """Show something else in a layer that is there: far quicker than a new layer.
 
     Args:
-        layer: Of `image_layers`, `edited_layers` or `map_layer`.
+        layer: Of `new_layer`.
         state: Of `image_states`, `edited_states` or `map_state`.
 
     Returns:
@@ -208,7 +206,7 @@ def colour_labels(layer: Labels, colours: Mapping[int, Rgba]) -> None:
     """Colour the labels of a layer; what is not named keeps to white, the background to nothing.
 
     Args:
-        layer: Of `label_layers` or `edited_layers`.
+        layer: Of `label_layers`, or of `edited_states`.
         colours: Red, green, blue and opacity, 0 to 1, by the layer's own value.
     """
     layer.colormap = _colormap(colours)

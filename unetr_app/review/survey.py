@@ -28,12 +28,16 @@ def survey_case(worklist: Worklist, case_id: str) -> dict[str, Any]:
         UnetrError: If the case cannot be read, or the findings cannot be written.
     """
     loaded = worklist.load(case_id)
-    labels = loaded.labels
-    image = None if loaded.volume is None else loaded.volume.data[0]
-    statistics = label_statistics(labels.data, labels.geometry, labels.labels, image)
-    found = findings_of(loaded, statistics)
+    found = findings_of(loaded, statistics_of(loaded))
     worklist.note_findings(case_id, found)
     return found
+
+
+def statistics_of(loaded: LoadedCase) -> tuple[LabelStatistics, ...]:
+    """Measure the labels that a reviewer of a case begins with."""
+    labels = loaded.labels
+    image = None if loaded.volume is None else loaded.volume.data[0]
+    return label_statistics(labels.data, labels.geometry, labels.labels, image)
 
 
 def findings_of(loaded: LoadedCase, statistics: tuple[LabelStatistics, ...]) -> dict[str, Any]:
@@ -43,12 +47,7 @@ def findings_of(loaded: LoadedCase, statistics: tuple[LabelStatistics, ...]) -> 
         loaded: The case.
         statistics: Of its labels as they are now.
     """
-    expected = _expected(loaded.bundle.get("name", ""))
-    flags = quality_flags(statistics, loaded.geometry, expected=expected)
-    found: dict[str, Any] = {
-        "flags": [flag.sentence for flag in flags],
-        "labels": [said_of(row) for row in statistics],
-    }
+    found = quality_of(loaded, statistics)
     if loaded.uncertainty is not None:
         labels = loaded.labels
         inside = labels.data.any(axis=0) if labels.is_overlapping else labels.data != 0
@@ -57,6 +56,16 @@ def findings_of(loaded: LoadedCase, statistics: tuple[LabelStatistics, ...]) -> 
     if loaded.volume is not None and loaded.volume.modality:
         found["modality"] = loaded.volume.modality
     return found
+
+
+def quality_of(loaded: LoadedCase, statistics: tuple[LabelStatistics, ...]) -> dict[str, Any]:
+    """The part of `findings_of` that changes when labels are edited; arguments likewise."""
+    expected = _expected(loaded.bundle.get("name", ""))
+    flags = quality_flags(statistics, loaded.geometry, expected=expected)
+    return {
+        "flags": [flag.sentence for flag in flags],
+        "labels": [said_of(row) for row in statistics],
+    }
 
 
 def unsurveyed(worklist: Worklist) -> list[str]:

@@ -97,8 +97,9 @@ class Worklist:
     def rows(self) -> list[Row]:
         """What is known of each case; only files that changed since the last call are read."""
         self._follow_source()
-        self._compare()
-        return [self._row(entry) for entry in self._entries.values()]
+        seen = {entry.id: self._look(entry) for entry in self._entries.values()}
+        self._compare({case_id: one.findings for case_id, one in seen.items()})
+        return [self._row(entry, seen[entry.id]) for entry in self._entries.values()]
 
     def row(self, case_id: str) -> Row:
         """What is known of one case.
@@ -106,7 +107,8 @@ class Worklist:
         Raises:
             InvalidRequest: If there is no such case.
         """
-        return self._row(self.entry(case_id))
+        entry = self.entry(case_id)
+        return self._row(entry, self._look(entry))
 
     def decision(self, case_id: str) -> Decision:
         """What is decided of a case, and on which version, prediction and image.
@@ -206,14 +208,12 @@ class Worklist:
                 self._listed = self._read()
                 self._entries = {entry.id: entry for entry in self._listed.entries}
 
-    def _compare(self) -> None:
+    def _compare(self, found: Mapping[str, Findings]) -> None:
         """Find what is unusual among the cases, where findings changed since the last time."""
-        found = {entry.id: self._look(entry).findings for entry in self._entries.values()}
         if list(found.values()) != self._compared:
             self._compared, self._unusual = list(found.values()), unusual(found)
 
-    def _row(self, entry: Entry) -> Row:
-        seen = self._look(entry)
+    def _row(self, entry: Entry, seen: _Seen) -> Row:
         decision, findings = seen.decision, seen.findings
         named = [entry.bundle.get(key, "") for key in ("name", "version")]
         mean = findings.uncertainty

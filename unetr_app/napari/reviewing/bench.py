@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QApplication
 
-from unetr_app.errors import DeviceMemory, UnetrError, UnwritableOutput
+from unetr_app.errors import UnetrError, UnwritableOutput
+from unetr_app.napari.background.failing import as_ours
 from unetr_app.napari.background.pool import Pool
 from unetr_app.napari.reviewing.stock import LayerStock
-from unetr_app.review.survey import findings_of
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from unetr_app.napari.pages.panel import ReviewPanel
     from unetr_app.napari.reviewing.shown_case import ShownCase
     from unetr_app.napari.views.linked_views import LinkedViews
-    from unetr_app.review.statistics import LabelStatistics
 
 
 class Bench(QObject):
@@ -58,25 +57,22 @@ class Bench(QObject):
         """Tell the reviewer what went wrong and what to do."""
         self.say(str(problem), "error")
 
-    def note_flags(self, shown: ShownCase, statistics: Sequence[LabelStatistics]) -> None:
+    def note_findings(self, shown: ShownCase, found: Mapping[str, Any]) -> None:
         """Keep what speaks against the labels of a case for the table of cases."""
         if shown.why_read_only:
             return
-        with self.careful():
-            found = findings_of(shown.desk.loaded, tuple(statistics))
-            with suppress(UnwritableOutput):  # a full disk speaks where something can be lost
-                self.worklist.note_findings(shown.desk.case_id, found)
-                self.rows_changed.emit()
+        # a full disk speaks where something can be lost
+        with self.careful(), suppress(UnwritableOutput):
+            self.worklist.note_findings(shown.desk.case_id, found)
+            self.rows_changed.emit()
 
     @contextmanager
     def careful(self) -> Generator[None]:
         """Turn errors of a block into a message, so that the window goes on."""
         try:
             yield
-        except UnetrError as problem:
-            self.complain(problem)
-        except MemoryError:
-            self.complain(DeviceMemory("the computer ran out of memory", cure="Close a program."))
+        except (UnetrError, MemoryError) as problem:
+            self.complain(as_ours(problem))
 
     def may_change(self, shown: ShownCase) -> bool:
         """Can this case be changed? If not, the reviewer is told why."""

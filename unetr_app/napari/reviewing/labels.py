@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
 from qtpy.QtCore import QTimer
 
+from unetr_app.errors import UnetrError
 from unetr_app.labels import Colour, Label
 from unetr_app.napari.layers import Rgba, colour_labels, opaque
 from unetr_app.napari.pages.labels import LabelsPage
@@ -15,6 +17,7 @@ from unetr_app.napari.reviewing.shown_case import ShownCase
 from unetr_app.review import display
 from unetr_app.review.editing.change import Change
 from unetr_app.review.statistics import LabelStatistics, jump_to, label_statistics, updated
+from unetr_app.review.survey import findings_of, quality_of
 
 _PAUSE_MS = 400  # after the last stroke, before labels are measured again
 
@@ -35,7 +38,7 @@ class LabelControl:
         self._solo = 0
         self._opacity, self._contour = 0.5, 0
         page.show_opacity(self._opacity)
-        self._measuring: Future[Any] | None = None
+        self._measuring: Future[Any] | None = None  # until what it found is shown
         self._statistics: tuple[LabelStatistics, ...] = ()
         self._changes: list[Change] = []  # since they were measured
         self._pause = QTimer()
@@ -137,7 +140,7 @@ class LabelControl:
         self._paint()
         self._statistics, self._changes = (), []
         if shown.statistics:
-            self._show_statistics(shown, shown.statistics)
+            self._show_statistics(shown, shown.statistics, shown.prepared.findings)
         else:
             middle = [n // 2 for n in shown.geometry.shape]
             self._bench.views.move_to(display.to_point(middle, shown.geometry))
@@ -147,6 +150,7 @@ class LabelControl:
         self._pause.stop()
         if self._measuring is not None:
             self._measuring.cancel()
+            self._measuring = None
 
     def _changed(self, change: Change) -> None:
         self._changes.append(change)
@@ -180,34 +184,50 @@ class LabelControl:
         shown = self._bench.shown
         if shown is None:
             return
+        if self._measuring is not None:
+            self._pause.start()  # what it finds is what these changes begin with
+            return
         changes, self._changes = self._changes, []
         known = self._statistics
-        if self._measuring is not None and self._measuring.cancel():
-            known = ()  # what that job would have measured is not known
         loaded, geometry = shown.desk.loaded, shown.geometry
         image = None if loaded.volume is None else loaded.volume.data[0]
         data, labels = shown.desk.history.data, shown.segmentation.labels
 
-        def work() -> tuple[LabelStatistics, ...]:
+        def work() -> tuple[tuple[LabelStatistics, ...], Mapping[str, Any]]:
             if not known:
-                return label_statistics(data, geometry, labels, image)
+                found = label_statistics(data, geometry, labels, image)
+                return found, findings_of(loaded, found)
             found = known
             for change in changes:
                 found = updated(found, data, change, geometry=geometry, image=image)
-            return found
+            return found, quality_of(loaded, found)
 
         self._measuring = self._bench.background.run(
-            work, lambda found: self._show_statistics(shown, found), self._bench.complain
+            work,
+            lambda found: self._measured(shown, *found),
+            lambda problem: self._failed(shown, problem),
         )
 
-    def _show_statistics(self, shown: ShownCase, found: tuple[LabelStatistics, ...]) -> None:
-        if shown is not self._bench.shown:
-            return
+    def _measured(
+        self, shown: ShownCase, found: tuple[LabelStatistics, ...], findings: Mapping[str, Any]
+    ) -> None:
+        if shown is self._bench.shown:
+            self._measuring = None
+            self._show_statistics(shown, found, findings)
+
+    def _failed(self, shown: ShownCase, problem: UnetrError) -> None:
+        if shown is self._bench.shown:
+            self._measuring, self._statistics = None, ()  # the next time, all are measured
+        self._bench.complain(problem)
+
+    def _show_statistics(
+        self, shown: ShownCase, found: tuple[LabelStatistics, ...], findings: Mapping[str, Any]
+    ) -> None:
         is_first, self._statistics = not self._statistics, found
         self._page.show_statistics(found)
         if is_first:
             self._go_to_the_largest(shown)
-        self._bench.note_flags(shown, found)
+        self._bench.note_findings(shown, findings)
 
     def _go_to_the_largest(self, shown: ShownCase) -> None:
         largest = max(self._statistics, key=lambda row: row.voxels, default=None)

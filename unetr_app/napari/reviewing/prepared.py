@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from unetr_app.io import read_windows
 from unetr_app.review.intensity_windows import IntensityWindow, windows_for
 from unetr_app.review.loaded import LoadedCase
-from unetr_app.review.statistics import LabelStatistics, label_statistics
+from unetr_app.review.statistics import LabelStatistics
+from unetr_app.review.survey import findings_of, statistics_of
 from unetr_app.review.worklist import Worklist
 
 
@@ -19,11 +22,13 @@ class Prepared:
         loaded: The case.
         windows: Intensity windows to offer, the one to begin with first.
         statistics: Of the labels that a reviewer begins with, strokes in no version left out.
+        findings: What speaks against those labels, for the table of cases.
     """
 
     loaded: LoadedCase
     windows: tuple[IntensityWindow, ...]
     statistics: tuple[LabelStatistics, ...]
+    findings: Mapping[str, Any]
 
 
 def prepare(worklist: Worklist, case_id: str) -> Prepared:
@@ -33,10 +38,8 @@ def prepare(worklist: Worklist, case_id: str) -> Prepared:
         UnetrError: If it cannot be read.
     """
     loaded = worklist.load(case_id)
-    labels, volume = loaded.labels, loaded.volume
-    image = None if volume is None else volume.data[0]
-    statistics = label_statistics(labels.data, labels.geometry, labels.labels, image)
-    return Prepared(loaded, _windows_of(loaded), statistics)
+    statistics = statistics_of(loaded)
+    return Prepared(loaded, _windows_of(loaded), statistics, findings_of(loaded, statistics))
 
 
 def _windows_of(loaded: LoadedCase) -> tuple[IntensityWindow, ...]:
