@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.napari_out import require_napari
+from tests.test_napari_window import command
 from unetr_app.napari.immortal_none import make_none_immortal
 from unetr_app.notice import RESEARCH_NOTICE
 
@@ -18,16 +18,6 @@ require_napari()
 
 PLANES = ("axial", "coronal", "sagittal")
 RED, BLUE = (230, 159, 0), (86, 180, 233)  # of labels 1 and 2, in the palette
-
-
-def command() -> list[str]:
-    """The interpreter, on a screen: a virtual one where there is xvfb, so that none pops up."""
-    if shutil.which("xvfb-run"):
-        screen = "-screen 0 1600x1000x24 +extension GLX"
-        return ["xvfb-run", "-a", "-s", screen, sys.executable]
-    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-        pytest.skip("no display and no xvfb-run to make one")
-    return [sys.executable]
 
 
 def run(what: str, folder: Path) -> dict[str, np.ndarray]:

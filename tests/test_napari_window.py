@@ -28,7 +28,7 @@ RED, BLUE = [255, 0, 0], [0, 0, 255]
 def command() -> list[str]:
     """The interpreter, on a screen: a virtual one where there is xvfb, so that none pops up."""
     if shutil.which("xvfb-run"):
-        screen = "-screen 0 1200x800x24 +extension GLX"
+        screen = "-screen 0 1600x1000x24 +extension GLX"
         return ["xvfb-run", "-a", "-s", screen, sys.executable]
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         pytest.skip("no display and no xvfb-run to make one")
